@@ -1,0 +1,252 @@
+package depmod
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/kstage/kstage/depmod/index"
+)
+
+// A File is one file of a module directory, to be written.
+type File struct {
+	Name string // "modules.dep"
+	// Made tells from what a list was made that the tree lacked; "" for an index.
+	Made  string
+	Write func(w io.Writer) error
+}
+
+// Files gives the eleven index files, in the order in which kmod writes them,
+// and before them the lists that were missing and are made. Problems are what
+// did not find its way into an index.
+func (t *Tree) Files() ([]File, []Problem) {
+	ix := indexer{tree: t}
+	aliases, builtinAliases := ix.aliases(), ix.builtinAliases()
+	symbols := t.sortedSymbols()
+	files := t.madeFiles()
+	return append(files, []File{
+		{Name: "modules.dep", Write: text("", t.dep)},
+		{Name: "modules.dep.bin", Write: ix.depIndex().writeTo},
+		{Name: "modules.alias", Write: text("# Aliases extracted from modules themselves.\n", t.lines("alias", "alias"))},
+		{Name: "modules.alias.bin", Write: aliases.writeTo},
+		{Name: "modules.softdep", Write: text("# Soft dependencies extracted from modules themselves.\n", t.lines("softdep", "softdep"))},
+		{Name: "modules.weakdep", Write: text("# Weak dependencies extracted from modules themselves.\n", t.lines("weakdep", "weakdep"))},
+		{Name: "modules.symbols", Write: text("# Aliases for symbols, used by symbol_request().\n", symbols.text)},
+		{Name: "modules.symbols.bin", Write: ix.symbolIndex(symbols).writeTo},
+		{Name: "modules.builtin.bin", Write: ix.builtins().writeTo},
+		{Name: "modules.builtin.alias.bin", Write: builtinAliases.writeTo},
+		{Name: "modules.devname", Write: text("", ix.devname())},
+	}...), ix.problems
+}
+
+func (t *Tree) madeFiles() []File {
+	var files []File
+	for _, l := range t.lists() {
+		if l.made == "" {
+			continue
+		}
+		files = append(files, File{Name: l.name, Made: l.made, Write: func(w io.Writer) error {
+			_, err := w.Write(l.data)
+			return err
+		}})
+	}
+	return files
+}
+
+// text makes a File's writer of something that writes lines; the bufio.Writer
+// keeps the first error.
+func text(header string, lines func(w *bufio.Writer)) func(io.Writer) error {
+	return func(w io.Writer) error {
+		b := bufio.NewWriterSize(w, 64<<10)
+		b.WriteString(header)
+		lines(b)
+		return b.Flush()
+	}
+}
+
+// dep writes modules.dep: "PATH: PATH PATH…".
+func (t *Tree) dep(w *bufio.Writer) {
+	for _, m := range t.Modules {
+		m.depLine(w)
+		w.WriteByte('\n')
+	}
+}
+
+func (m *Module) depLine(w io.StringWriter) {
+	w.WriteString(m.Path)
+	w.WriteString(":")
+	for _, d := range m.Deps {
+		w.WriteString(" ")
+		w.WriteString(d.Path)
+	}
+}
+
+// lines writes "WORD MODULE VALUE", for aliases "alias VALUE MODULE", for every
+// value of a .modinfo key.
+func (t *Tree) lines(word, key string) func(w *bufio.Writer) {
+	return func(w *bufio.Writer) {
+		for _, m := range t.Modules {
+			if m.Info == nil {
+				continue
+			}
+			for value := range m.Info.All(key) {
+				first, second := m.Name, value
+				if word == "alias" {
+					first, second = value, m.Name
+				}
+				for _, s := range []string{word, " ", first, " ", second, "\n"} {
+					w.WriteString(s)
+				}
+			}
+		}
+	}
+}
+
+// symbolList is every exported symbol with its owner, in the order of kmod's
+// hash table.
+type symbolList []struct {
+	name  string
+	owner *Module
+}
+
+func (t *Tree) sortedSymbols() symbolList {
+	table := t.symbols()
+	names := make([]string, 0, len(table))
+	for name := range table {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, compareHashed(symbolBuckets))
+	list := make(symbolList, len(names))
+	for i, name := range names {
+		list[i].name, list[i].owner = name, table[name].module
+	}
+	return list
+}
+
+func (l symbolList) text(w *bufio.Writer) {
+	for _, s := range l {
+		for _, part := range []string{"alias symbol:", s.name, " ", s.owner.Name, "\n"} {
+			w.WriteString(part)
+		}
+	}
+}
+
+// An indexer fills binary indexes and notes what does not fit into them.
+type indexer struct {
+	tree     *Tree
+	problems []Problem
+}
+
+// trie is a binary index that is being filled; an absent one is a file of no
+// bytes, which is what kmod leaves when its source is missing.
+type trie struct {
+	*index.Builder
+}
+
+func (x trie) writeTo(w io.Writer) error {
+	if x.Builder == nil {
+		return nil
+	}
+	_, err := x.WriteTo(w)
+	return err
+}
+
+func newTrie() trie { return trie{new(index.Builder)} }
+
+// add enters a value; one with other than 7-bit characters does not fit the
+// format and stays out.
+func (ix *indexer) add(to trie, path, key, value string, priority uint32) {
+	if err := to.Add(key, value, priority); err != nil {
+		p := warning(RuleASCII, path, "", "%q stays out of the binary index: %v", key, err)
+		p.Err = err
+		ix.problems = append(ix.problems, p)
+	}
+}
+
+// normalized gives an alias the form that look-ups ask for.
+func (ix *indexer) normalized(path, alias string) (string, bool) {
+	key, err := index.Normalize(alias)
+	if err != nil {
+		p := warning(RuleBracket, path, "", "the alias %q stays out of the binary index: %v", alias, err)
+		p.Err = err
+		ix.problems = append(ix.problems, p)
+	}
+	return key, err == nil
+}
+
+func (ix *indexer) depIndex() trie {
+	deps := newTrie()
+	var line strings.Builder
+	for i, m := range ix.tree.Modules {
+		line.Reset()
+		m.depLine(&line)
+		ix.add(deps, m.Path, m.Name, line.String(), uint32(i))
+	}
+	return deps
+}
+
+func (ix *indexer) aliases() trie {
+	aliases := newTrie()
+	for i, m := range ix.tree.Modules {
+		if m.Info == nil {
+			continue
+		}
+		for alias := range m.Info.All("alias") {
+			if key, ok := ix.normalized(m.Path, alias); ok {
+				ix.add(aliases, m.Path, key, m.Name, uint32(i))
+			}
+		}
+	}
+	return aliases
+}
+
+func (ix *indexer) symbolIndex(symbols symbolList) trie {
+	x := newTrie()
+	for _, s := range symbols {
+		ix.add(x, s.owner.Path, "symbol:"+s.name, s.owner.Name, uint32(s.owner.index))
+	}
+	return x
+}
+
+// builtins indexes the names in modules.builtin.
+func (ix *indexer) builtins() trie {
+	if !ix.tree.builtin.present {
+		return trie{}
+	}
+	x := newTrie()
+	for line := range bytes.Lines(ix.tree.builtin.data) {
+		if c := line[0] | 0x20; c < 'a' || c > 'z' {
+			ix.problems = append(ix.problems, warning(RuleBuiltin, builtinName, "", "the line %q is no module path", line))
+			continue
+		}
+		name := ModuleName(strings.TrimSuffix(string(line), "\n"))
+		ix.add(x, builtinName, name, "", 0)
+	}
+	return x
+}
+
+// builtinAliases indexes the aliases in modules.builtin.modinfo. As with kmod, a
+// last string without NUL and one without a module name count for nothing.
+func (ix *indexer) builtinAliases() trie {
+	if !ix.tree.builtinInfo.present {
+		return trie{}
+	}
+	x := newTrie()
+	for data := string(ix.tree.builtinInfo.data); ; {
+		entry, rest, ended := strings.Cut(data, "\x00")
+		if !ended {
+			return x
+		}
+		data = rest
+		module, field, _ := strings.Cut(entry, ".")
+		key, alias, _ := strings.Cut(field, "=")
+		if key != "alias" || module == "" {
+			continue
+		}
+		if key, ok := ix.normalized(builtinInfoName, alias); ok {
+			ix.add(x, builtinInfoName, key, module, 0)
+		}
+	}
+}

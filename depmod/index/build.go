@@ -1,0 +1,254 @@
+package index
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Layout is the order of the nodes in the file. Readers do not care.
+type Layout int
+
+const (
+	PreOrder  Layout = iota // a node, then its children: kmod 34 and later
+	PostOrder               // the children, then their node: kmod 33 and earlier
+)
+
+// Builder makes an index. The zero value is an empty one, to be written in the
+// layout of today.
+type Builder struct {
+	Layout Layout
+
+	entries []entry
+}
+
+type entry struct {
+	key, value string
+	priority   uint32
+	number     uint32 // of the entry, in the order of adding
+}
+
+// TextError says which byte keeps a key or a value out of an index: a NUL,
+// which ends strings there, or one that is not ASCII, which kmod refuses.
+type TextError struct {
+	Text   string // the key or the value
+	Offset int    // of the byte
+}
+
+func (e *TextError) Error() string {
+	return fmt.Sprintf("index: character 0x%02x at byte %d of %q: only 7-bit characters other than NUL can be in an index",
+		e.Text[e.Offset], e.Offset, e.Text)
+}
+
+// Add adds a value to a key. Among values of one key the lowest priority comes
+// first, and the one added last among equal priorities; none is dropped. An
+// entry that cannot be in an index is left out, with a [*TextError] or an error
+// that tells of a key longer than [MaxKeyLen].
+func (b *Builder) Add(key, value string, priority uint32) error {
+	for _, text := range []string{key, value} {
+		for i := range len(text) {
+			if c := text[i]; c == 0 || c >= 0x80 {
+				return &TextError{Text: text, Offset: i}
+			}
+		}
+	}
+	if len(key) > MaxKeyLen {
+		return fmt.Errorf("index: key %.32q… has %d bytes, more than %d", key, len(key), MaxKeyLen)
+	}
+	b.entries = append(b.entries, entry{key: key, value: value, priority: priority, number: uint32(len(b.entries))})
+	return nil
+}
+
+// Len is the number of entries.
+func (b *Builder) Len() int { return len(b.entries) }
+
+// WriteTo writes the index. It fails, without a byte written, when offsets of
+// 28 bits do not reach the end of the file (256 MiB).
+func (b *Builder) WriteTo(w io.Writer) (int64, error) {
+	slices.SortFunc(b.entries, func(a, b entry) int {
+		if c := strings.Compare(a.key, b.key); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(b.number, a.number))
+	})
+	t := trie{entries: b.entries}
+	t.add(0, len(t.entries), 0)
+	sequence := t.sequence(b.Layout)
+	if err := t.place(sequence); err != nil {
+		return 0, err
+	}
+	return t.write(w, sequence)
+}
+
+// trie is the tree of the entries, sorted by key. Its nodes stand in
+// pre-order, the root first. The tree follows from the set of the keys: apart
+// from the root, a node begins where keys branch and its prefix goes on until
+// they branch again or one ends.
+type trie struct {
+	entries []entry
+	nodes   []buildNode
+}
+
+type buildNode struct {
+	label     byte   // character that leads here from the parent
+	prefix    string // part of the key of one of the entries
+	from, to  int    // entries whose key ends here
+	end       int    // number of the node behind this one's subtree
+	children  int
+	lastLabel byte  // of the children
+	offset    int64 // in the file
+}
+
+// add appends the subtree for entries[from:to], whose keys agree in their
+// first depth bytes.
+func (t *trie) add(from, to, depth int) {
+	n := buildNode{from: from}
+	if depth > 0 {
+		n.label = t.entries[from].key[depth-1]
+		n.prefix = commonPrefix(t.entries[from].key[depth:], t.entries[to-1].key[depth:])
+		depth += len(n.prefix)
+	}
+	for from < to && len(t.entries[from].key) == depth {
+		from++
+	}
+	n.to = from
+	self := len(t.nodes)
+	t.nodes = append(t.nodes, n)
+	for from < to {
+		c := t.entries[from].key[depth]
+		next := from + 1
+		for next < to && t.entries[next].key[depth] == c {
+			next++
+		}
+		t.add(from, next, depth+1)
+		t.nodes[self].children++
+		t.nodes[self].lastLabel = c
+		from = next
+	}
+	t.nodes[self].end = len(t.nodes)
+}
+
+func commonPrefix(a, b string) string {
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	return a[:i]
+}
+
+// sequence lists the numbers of the nodes as they follow in the file.
+func (t *trie) sequence(layout Layout) []int {
+	seq := make([]int, 0, len(t.nodes))
+	if layout == PostOrder {
+		return t.appendPostOrder(seq, 0)
+	}
+	for i := range t.nodes {
+		seq = append(seq, i)
+	}
+	return seq
+}
+
+func (t *trie) appendPostOrder(seq []int, i int) []int {
+	for child := i + 1; child < t.nodes[i].end; child = t.nodes[child].end {
+		seq = t.appendPostOrder(seq, child)
+	}
+	return append(seq, i)
+}
+
+// place gives each node its offset.
+func (t *trie) place(sequence []int) error {
+	offset := int64(headerSize)
+	for _, i := range sequence {
+		t.nodes[i].offset = offset
+		offset += t.size(i)
+	}
+	if offset > offsetMask {
+		return fmt.Errorf("index: %d bytes: offsets of 28 bits reach %d", offset, offsetMask)
+	}
+	return nil
+}
+
+// size is the number of bytes of a node in the file.
+func (t *trie) size(i int) (size int64) {
+	n := &t.nodes[i]
+	if n.prefix != "" {
+		size += int64(len(n.prefix)) + 1
+	}
+	if n.children > 0 {
+		first := t.nodes[i+1].label
+		size += 2 + 4*(int64(n.lastLabel)-int64(first)+1)
+	}
+	if n.to > n.from {
+		size += 4
+		for _, e := range t.entries[n.from:n.to] {
+			size += 4 + int64(len(e.value)) + 1
+		}
+	}
+	return size
+}
+
+// offsetWord tells where a node is and what it has.
+func (t *trie) offsetWord(i int) uint32 {
+	n := &t.nodes[i]
+	word := uint32(n.offset)
+	if n.prefix != "" {
+		word |= hasPrefix
+	}
+	if n.children > 0 {
+		word |= hasChildren
+	}
+	if n.to > n.from {
+		word |= hasValues
+	}
+	return word
+}
+
+func (t *trie) write(w io.Writer, sequence []int) (written int64, err error) {
+	const enough = 1 << 16
+	buf := make([]byte, 0, 2*enough)
+	buf = binary.BigEndian.AppendUint32(buf, magic)
+	buf = binary.BigEndian.AppendUint32(buf, version)
+	buf = binary.BigEndian.AppendUint32(buf, t.offsetWord(0))
+	for at, i := range sequence {
+		buf = t.appendNode(buf, i)
+		if len(buf) < enough && at < len(sequence)-1 {
+			continue
+		}
+		n, err := w.Write(buf)
+		written += int64(n)
+		if err != nil {
+			return written, err
+		}
+		buf = buf[:0]
+	}
+	return written, nil
+}
+
+func (t *trie) appendNode(buf []byte, i int) []byte {
+	n := &t.nodes[i]
+	if n.prefix != "" {
+		buf = append(append(buf, n.prefix...), 0)
+	}
+	if n.children > 0 {
+		next := t.nodes[i+1].label
+		buf = append(buf, next, n.lastLabel)
+		for child := i + 1; child < n.end; child = t.nodes[child].end {
+			for ; next < t.nodes[child].label; next++ {
+				buf = append(buf, 0, 0, 0, 0)
+			}
+			buf = binary.BigEndian.AppendUint32(buf, t.offsetWord(child))
+			next++
+		}
+	}
+	if n.to > n.from {
+		buf = binary.BigEndian.AppendUint32(buf, uint32(n.to-n.from))
+		for _, e := range t.entries[n.from:n.to] {
+			buf = binary.BigEndian.AppendUint32(buf, e.priority)
+			buf = append(append(buf, e.value...), 0)
+		}
+	}
+	return buf
+}

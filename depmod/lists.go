@@ -1,0 +1,196 @@
+package depmod
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/kstage/kstage/internal/chroot"
+)
+
+// The three lists that the kernel's own build writes. depmod reads them, it
+// never makes them; an initrd without them has unordered modules and built-in
+// ones that nobody knows.
+const (
+	orderName       = "modules.order"           // lines "kernel/fs/ext4/ext4.ko"
+	builtinName     = "modules.builtin"         // lines "kernel/lib/crc16.ko"
+	builtinInfoName = "modules.builtin.modinfo" // NUL-ended "crc16.license=GPL"
+)
+
+// maxList bounds one of these lists; a large kernel's have some 100 KiB.
+const maxList = 64 << 20
+
+// A source is one of the lists: as found, or as made.
+type source struct {
+	data    []byte
+	present bool
+	made    string // from what it was made; "" when the tree had it
+}
+
+// A list is one of the three, with its name.
+type list struct {
+	name string
+	*source
+}
+
+func (t *Tree) lists() []list {
+	return []list{{orderName, &t.order}, {builtinName, &t.builtin}, {builtinInfoName, &t.builtinInfo}}
+}
+
+// readLists reads or makes the three lists and puts the modules into order.
+func (t *Tree) readLists(fsys fs.FS, o Options) error {
+	for _, l := range t.lists() {
+		data, err := readList(fsys, path.Join(t.Dir, l.name))
+		switch {
+		case err == nil:
+			*l.source = source{data: data, present: true}
+		case !errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("modules: %w", err)
+		}
+	}
+	if o.Complete {
+		if err := t.fromBuild(o.KernelBuild); err != nil {
+			return err
+		}
+		t.fromTree(o.KernelBuild != nil)
+	}
+	lines, err := parseOrder(t.order.data)
+	if err != nil {
+		p := failure(RuleOrder, orderName, err)
+		p.Hint = "copy modules.order from the kernel's build again"
+		t.Problems = append(t.Problems, p)
+	}
+	sortModules(t.Modules, lines)
+	if o.Complete && !t.order.present {
+		t.makeOrder()
+	}
+	return nil
+}
+
+func readList(fsys fs.FS, name string) ([]byte, error) {
+	real, err := chroot.Resolve(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := fs.Lstat(fsys, real)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxList {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("is not a file of at most 64 MiB")}
+	}
+	return fs.ReadFile(fsys, real)
+}
+
+// fromBuild takes missing lists from a kernel's build directory, written as
+// "make modules_install" writes them.
+func (t *Tree) fromBuild(build fs.FS) error {
+	if build == nil {
+		return nil
+	}
+	if release, err := fs.ReadFile(build, "include/config/kernel.release"); err == nil {
+		if r := strings.TrimSpace(string(release)); r != t.Version {
+			return fmt.Errorf("kernel build: it built %s, the modules are for %s", r, t.Version)
+		}
+	}
+	for _, l := range t.lists() {
+		if l.present {
+			continue
+		}
+		data, err := fs.ReadFile(build, l.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			t.Problems = append(t.Problems, warning("kernel-build", l.name,
+				"run make modules in that directory first", "the kernel build has no %s", l.name))
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("kernel build: %w", err)
+		}
+		if l.name == orderName {
+			data = installedOrder(data)
+		}
+		*l.source = source{data: data, present: true, made: "the kernel build"}
+	}
+	return nil
+}
+
+// installedOrder turns a build's modules.order into the installed one. Builds
+// name the objects: fs/ext4/ext4.o since 6.2, fs/ext4/ext4.ko since 5.3; before
+// that the line was kernel/fs/ext4/ext4.ko already.
+func installedOrder(data []byte) []byte {
+	var out bytes.Buffer
+	for line := range strings.Lines(string(data)) {
+		name := strings.TrimSuffix(line, "\n")
+		if object, ok := strings.CutSuffix(name, ".o"); ok {
+			name = object + ".ko"
+		}
+		if !strings.HasPrefix(name, "kernel/") {
+			name = "kernel/" + name
+		}
+		out.WriteString(name + "\n")
+	}
+	return out.Bytes()
+}
+
+// fromTree makes what is still missing from what the tree itself tells. It
+// invents nothing: where nothing is known the list is empty, and a warning says
+// what that costs and where the real one is to be had.
+func (t *Tree) fromTree(buildGiven bool) {
+	cure := "name the kernel's build directory with --kernel-build, or copy the file from the kernel's package"
+	if buildGiven {
+		cure = "copy the file from the kernel's package"
+	}
+	if !t.builtin.present && t.builtinInfo.present {
+		t.builtin = source{data: builtinFromInfo(t.builtinInfo.data), present: true, made: "modules.builtin.modinfo"}
+	}
+	if !t.builtin.present {
+		t.builtin = source{present: true, made: "nothing"}
+		t.Problems = append(t.Problems, warning(RuleBuiltin, builtinName, cure,
+			"was missing and is made empty: modprobe will not know the kernel's built-in modules"))
+	}
+	if !t.builtinInfo.present {
+		t.builtinInfo = source{present: true, made: "nothing"}
+		t.Problems = append(t.Problems, warning(RuleBuiltinInfo, builtinInfoName, cure,
+			"was missing and is made empty: aliases of built-in modules stay unknown"))
+	}
+}
+
+// builtinFromInfo lists the modules of the file= entries of
+// modules.builtin.modinfo, as the kernel's build does it: an entry may hold
+// several paths, repeated neighbours count once.
+func builtinFromInfo(info []byte) []byte {
+	var out bytes.Buffer
+	last := ""
+	for entry := range bytes.SplitSeq(info, []byte{0}) {
+		_, keyed, _ := bytes.Cut(entry, []byte("."))
+		files, ok := bytes.CutPrefix(keyed, []byte("file="))
+		if !ok {
+			continue
+		}
+		for file := range strings.FieldsSeq(string(files)) {
+			if file != last {
+				fmt.Fprintf(&out, "kernel/%s.ko\n", file)
+			}
+			last = file
+		}
+	}
+	return out.Bytes()
+}
+
+// makeOrder writes down the order in which depmod falls back to without
+// modules.order, so that a later depmod run changes nothing.
+func (t *Tree) makeOrder() {
+	var out bytes.Buffer
+	for _, m := range t.Modules {
+		out.WriteString(orderKey(m.Path) + "\n")
+	}
+	t.order = source{data: out.Bytes(), present: true, made: "the order that depmod falls back to"}
+	if len(t.Modules) > 1 {
+		t.Problems = append(t.Problems, Problem{Rule: RuleOrder, Severity: Info, Path: orderName,
+			Text: "was missing and is made in the order that depmod falls back to: where several drivers match one device, the kernel's own order may prefer another",
+			Hint: "name the kernel's build directory with --kernel-build to have the kernel's order"})
+	}
+}

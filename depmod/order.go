@@ -1,0 +1,107 @@
+package depmod
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// superFastHash is Paul Hsieh's hash, seeded with the length, by which kmod
+// orders whatever no file orders. kmod loads 16 bits in the host's byte order;
+// here it is always little endian, as on every host that builds initrds.
+func superFastHash(s string) uint32 {
+	h := uint32(len(s))
+	for ; len(s) >= 4; s = s[4:] {
+		h += half(s)
+		h = h<<16 ^ half(s[2:])<<11 ^ h
+		h += h >> 11
+	}
+	switch len(s) {
+	case 3:
+		h += half(s)
+		h ^= h << 16
+		h ^= uint32(int32(int8(s[2]))) << 18
+		h += h >> 11
+	case 2:
+		h += half(s)
+		h ^= h << 11
+		h += h >> 17
+	case 1:
+		h += uint32(int32(int8(s[0])))
+		h ^= h << 10
+		h += h >> 1
+	}
+	h ^= h << 3
+	h += h >> 5
+	h ^= h << 4
+	h += h >> 17
+	h ^= h << 25
+	h += h >> 6
+	return h
+}
+
+func half(s string) uint32 { return uint32(s[0]) | uint32(s[1])<<8 }
+
+// Numbers of hash buckets in kmod, which decide the order of what it walks.
+const (
+	moduleBuckets = 512
+	symbolBuckets = 2048
+)
+
+// compareHashed orders names as kmod walks a hash table: by bucket, then by
+// bytes.
+func compareHashed(buckets uint32) func(a, b string) int {
+	return func(a, b string) int {
+		return cmp.Or(cmp.Compare(superFastHash(a)%buckets, superFastHash(b)%buckets), strings.Compare(a, b))
+	}
+}
+
+// errOrderLine: kmod then does not sort at all.
+var errOrderLine = errors.New("a line is too long or the last one has no newline; the whole file is ignored")
+
+// parseOrder reads a modules.order: one path a line, its uncompressed name.
+func parseOrder(data []byte) ([]string, error) {
+	const maxLine = 4095 // bytes, newline included
+	var lines []string
+	for len(data) > 0 {
+		line, rest, ok := bytes.Cut(data, []byte("\n"))
+		if !ok || len(line) >= maxLine {
+			return nil, errOrderLine
+		}
+		lines = append(lines, string(line))
+		data = rest
+	}
+	return lines, nil
+}
+
+// orderKey is how modules.order names a module: without its packing.
+func orderKey(path string) string {
+	if s := ModuleSuffix(path); s != "" {
+		return strings.TrimSuffix(path, s) + ".ko"
+	}
+	return path
+}
+
+// sortModules puts modules into the order of all index files: those that lines
+// names, in its order (the first of repeated lines counts), then the rest in
+// hash order.
+func sortModules(modules []*Module, lines []string) {
+	place := make(map[string]int, len(lines))
+	for i, line := range lines {
+		if _, seen := place[line]; !seen {
+			place[line] = i
+		}
+	}
+	at := func(m *Module) int {
+		if i, ok := place[orderKey(m.Path)]; ok {
+			return i
+		}
+		return len(lines)
+	}
+	hashed := compareHashed(moduleBuckets)
+	slices.SortFunc(modules, func(a, b *Module) int {
+		return cmp.Or(cmp.Compare(at(a), at(b)), hashed(a.Name, b.Name))
+	})
+}

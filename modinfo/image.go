@@ -1,0 +1,81 @@
+package modinfo
+
+import (
+	"encoding/binary"
+	"io"
+)
+
+// An image is the unpacked bytes of a module: all in memory, or in a file of
+// which only the needed pieces are read. Every access goes through at or scan,
+// which check it against the size.
+type image struct {
+	mem  []byte      // the bytes, when they are in memory
+	file io.ReaderAt // else where to read them
+	size uint64
+	// chunk is the room that scan reads a file through.
+	chunk []byte
+}
+
+// at returns n bytes at off. They are only valid until the module is read if
+// they come from memory that is used again.
+func (m *image) at(off, n uint64) ([]byte, error) {
+	if off > m.size || n > m.size-off {
+		return nil, malformed(off, "%d bytes are wanted, the file has %d", n, m.size)
+	}
+	if m.mem != nil {
+		return m.mem[off : off+n], nil
+	}
+	b := make([]byte, n)
+	return b, m.read(b, off)
+}
+
+// scan hands the n bytes at off to each, in pieces that are multiples of step.
+func (m *image) scan(off, n, step uint64, each func([]byte) error) error {
+	if m.mem != nil {
+		b, err := m.at(off, n)
+		if err != nil {
+			return err
+		}
+		return each(b)
+	}
+	if off > m.size || n > m.size-off {
+		return malformed(off, "%d bytes are wanted, the file has %d", n, m.size)
+	}
+	if m.chunk == nil {
+		m.chunk = make([]byte, scanChunk)
+	}
+	room := scanChunk / step * step
+	for n > 0 {
+		b := m.chunk[:min(n, room)]
+		if err := m.read(b, off); err != nil {
+			return err
+		}
+		if err := each(b); err != nil {
+			return err
+		}
+		off, n = off+uint64(len(b)), n-uint64(len(b))
+	}
+	return nil
+}
+
+// scanChunk is large enough for few system calls, small enough for the cache.
+const scanChunk = 256 << 10
+
+func (m *image) read(b []byte, off uint64) error {
+	n, err := m.file.ReadAt(b, int64(off))
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		return malformed(off, "the file shrank while it was read")
+	}
+	return err
+}
+
+// word reads a 4 or 8 byte address-sized number, as the file's class says.
+func word(order binary.ByteOrder, b []byte, wide bool) uint64 {
+	if wide {
+		return order.Uint64(b)
+	}
+	return uint64(order.Uint32(b))
+}

@@ -1,0 +1,133 @@
+package modinfo_test
+
+import (
+	"bytes"
+	"debug/elf"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kstage/kstage/internal/kotest"
+	"github.com/kstage/kstage/modinfo"
+)
+
+// TestAgainstDebugELF reads every tenth of the lab's modules and compares with
+// what debug/elf finds, once from a file (where only pieces are read) and once
+// from memory by way of gzip.
+func TestAgainstDebugELF(t *testing.T) {
+	var r modinfo.Reader
+	for i, path := range modules(t, kotest.LabTree(t, "plain")) {
+		if i%10 != 0 {
+			continue
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := oracle(t, data)
+		got, err := modinfo.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%s: debug/elf -, from the file +:\n%s", path, diff)
+		}
+		packed := kotest.Gzip(data)
+		got, err = r.Read(bytes.NewReader(packed), int64(len(packed)))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		want.Compression = modinfo.Gzip
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%s: debug/elf -, from memory +:\n%s", path, diff)
+		}
+	}
+}
+
+func modules(t testing.TB, dir string) []string {
+	var paths []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if strings.Contains(d.Name(), ".ko") {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	if err != nil || len(paths) == 0 {
+		t.Fatal("no modules below ", dir, err)
+	}
+	return paths
+}
+
+// oracle gathers the same facts by the standard library.
+func oracle(t *testing.T, data []byte) *modinfo.Module {
+	f, err := elf.NewFile(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &modinfo.Module{Size: int64(len(data)), Class: f.Class, Data: f.Data, Machine: f.Machine}
+	content := func(name string) []byte {
+		s := f.Section(name)
+		if s == nil {
+			return nil
+		}
+		b, err := s.Data()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, s := range bytes.Split(content(".modinfo"), []byte{0}) {
+		if k, v, _ := strings.Cut(string(s), "="); len(s) > 0 {
+			m.Fields = append(m.Fields, modinfo.Field{Key: k, Value: v})
+		}
+	}
+	symbols, err := f.Symbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := content("__versions")
+	record := func(name string) (crc uint64, ok bool) {
+		for v := versions; len(v) >= 64; v = v[64:] {
+			if n, _, _ := bytes.Cut(v[8:64], []byte{0}); string(n) == name {
+				return f.ByteOrder.Uint64(v), true
+			}
+		}
+		return 0, false
+	}
+	for _, s := range symbols {
+		if s.Section == elf.SHN_UNDEF && s.Name != "" {
+			imp := modinfo.Import{Name: s.Name}
+			imp.CRC, _ = record(s.Name)
+			if elf.ST_BIND(s.Info) == elf.STB_WEAK {
+				imp.Bind = modinfo.Weak
+			}
+			m.Imports = append(m.Imports, imp)
+		}
+		if name, ok := strings.CutPrefix(s.Name, "__crc_"); ok {
+			crc := s.Value
+			if s.Section != elf.SHN_ABS {
+				b, err := f.Sections[s.Section].Data()
+				if err != nil {
+					t.Fatal(err)
+				}
+				crc = uint64(f.ByteOrder.Uint32(b[s.Value:]))
+			}
+			m.Exports = append(m.Exports, modinfo.Export{Name: name, CRC: crc})
+		}
+	}
+	for v := versions; len(v) >= 64; v = v[64:] {
+		n, _, _ := bytes.Cut(v[8:64], []byte{0})
+		if !slices.ContainsFunc(m.Imports, func(i modinfo.Import) bool { return i.Name == string(n) }) {
+			m.Imports = append(m.Imports, modinfo.Import{Name: string(n), Bind: modinfo.Listed, CRC: f.ByteOrder.Uint64(v)})
+		}
+	}
+	if note := content(".note.gnu.build-id"); len(note) > 16 {
+		m.BuildID = note[16:]
+	}
+	return m
+}

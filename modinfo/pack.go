@@ -1,0 +1,202 @@
+package modinfo
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/mikelolasagasti/xz"
+)
+
+// Compression is how a module file is packed.
+type Compression uint8
+
+// The packings of module files that kmod and the kernel know.
+const (
+	None Compression = iota
+	Gzip
+	XZ
+	Zstd
+)
+
+// String gives the name of the tool: none, gzip, xz, zstd.
+func (c Compression) String() string {
+	return [...]string{"none", "gzip", "xz", "zstd"}[c]
+}
+
+// Suffix gives the file name ending that follows .ko: "", ".gz", ".xz", ".zst".
+func (c Compression) Suffix() string {
+	return [...]string{"", ".gz", ".xz", ".zst"}[c]
+}
+
+// magicLen is how many bytes [Detect] wants to see; kmod refuses files that
+// have fewer.
+const magicLen = 6
+
+// Detect tells the packing from a file's first bytes; six are enough.
+func Detect(head []byte) Compression {
+	switch {
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return Zstd
+	case bytes.HasPrefix(head, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
+		return XZ
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		return Gzip
+	}
+	return None
+}
+
+// maxDict bounds the dictionary that an xz file may ask for. The largest
+// preset of xz(1) wants 64 MiB, the kernel build uses 1 to 2 MiB.
+const maxDict = 64 << 20
+
+// unpacker holds the decoders and the buffers that are used again from file to
+// file.
+type unpacker struct {
+	packed []byte // the file as it is
+	plain  []byte // what came out of it
+	gz     *gzip.Reader
+	xz     *xz.Reader
+	zst    *zstd.Decoder
+}
+
+// unpack returns the unpacked bytes, valid until the next call. They never
+// take more than limit bytes; growth follows what was really decoded.
+func (u *unpacker) unpack(c Compression, r io.ReaderAt, size, limit int64) ([]byte, error) {
+	packed, err := readAll(u.packed[:0], io.NewSectionReader(r, 0, size), limit)
+	if cap(packed) > cap(u.packed) {
+		u.packed = packed
+	}
+	if err != nil {
+		return nil, err
+	}
+	src := &countingReader{r: bytes.NewReader(packed)}
+	var plain []byte
+	switch c {
+	case Gzip:
+		plain, err = u.gunzip(src, limit)
+	case XZ:
+		plain, err = u.unxz(src, limit)
+	default:
+		plain, err = u.unzstd(packed, limit)
+	}
+	if cap(plain) > cap(u.plain) {
+		u.plain = plain
+	}
+	return plain, packingError(err, c, src.n)
+}
+
+// packingError makes an error of a decoder one of ours.
+func packingError(err error, c Compression, off int64) error {
+	var ours *FormatError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &ours):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, xz.ErrBuf):
+		return &FormatError{Kind: ErrPacking, Offset: off, Text: c.String() + " data is cut off or damaged"}
+	}
+	return &FormatError{Kind: ErrPacking, Offset: -1, Text: fmt.Sprintf("%v data: %v", c, err)}
+}
+
+func (u *unpacker) gunzip(src io.Reader, limit int64) ([]byte, error) {
+	if u.gz == nil {
+		u.gz = new(gzip.Reader)
+	}
+	if err := u.gz.Reset(src); err != nil {
+		return nil, err
+	}
+	return readAll(u.plain[:0], u.gz, limit)
+}
+
+func (u *unpacker) unxz(src io.Reader, limit int64) ([]byte, error) {
+	var err error
+	if u.xz == nil {
+		u.xz, err = xz.NewReader(src, maxDict)
+	} else {
+		err = u.xz.Reset(src)
+	}
+	if err != nil {
+		u.xz = nil // a reader that failed in its first header keeps no use
+		return nil, err
+	}
+	return readAll(u.plain[:0], u.xz, limit)
+}
+
+// zstdWindow is the largest window that a zstd frame may declare. It costs
+// nothing here, since the result itself serves as the window.
+const zstdWindow = 1 << 31
+
+// unzstd decodes into one slice. The size that a frame claims is believed
+// only up to what 64 times the input would be; beyond that the room doubles
+// as long as the data really fills it.
+func (u *unpacker) unzstd(packed []byte, limit int64) ([]byte, error) {
+	if u.zst == nil {
+		var err error
+		u.zst, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxWindow(zstdWindow))
+		if err != nil {
+			return nil, err
+		}
+	}
+	room := max(int64(cap(u.plain)), 8*int64(len(packed)))
+	var h zstd.Header
+	if h.Decode(packed) == nil && h.HasFCS && h.FrameContentSize <= 64*uint64(len(packed)) {
+		room = max(room, int64(h.FrameContentSize))
+	}
+	for {
+		room = min(room, limit)
+		if int64(cap(u.plain)) < room {
+			u.plain = make([]byte, 0, room)
+		}
+		plain, err := u.zst.DecodeAll(packed, u.plain[:0:max(room, 1)])
+		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+			return plain, err
+		}
+		if room >= limit {
+			return nil, tooLarge(limit)
+		}
+		room *= 2
+	}
+}
+
+// readAll appends all of r to buf, up to limit bytes in total.
+func readAll(buf []byte, r io.Reader, limit int64) ([]byte, error) {
+	for {
+		if len(buf) == cap(buf) {
+			buf = slices.Grow(buf, int(min(max(int64(len(buf)), 64<<10), limit+1-int64(len(buf)))))
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if int64(len(buf)) > limit {
+			return buf[:0], tooLarge(limit)
+		}
+		if err == io.EOF {
+			return buf, nil
+		}
+		if err != nil {
+			return buf[:0], err
+		}
+	}
+}
+
+func tooLarge(limit int64) error {
+	return &FormatError{Kind: ErrTooLarge, Offset: -1, Text: fmt.Sprintf("it takes more than the limit of %d bytes", limit)}
+}
+
+// countingReader tells how far a decoder has read, for error messages.
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}

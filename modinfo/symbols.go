@@ -1,0 +1,281 @@
+package modinfo
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+)
+
+const crcPrefix = "__crc_"
+
+// symtab is what one pass over the symbol table finds.
+type symtab struct {
+	strtab    []byte
+	crcs      []symbol // named __crc_*
+	undefined []symbol // no section, with a name
+	badName   bool     // some symbol's name lies outside the string table
+	badUndef  bool     // … and that symbol is undefined
+}
+
+type symbol struct {
+	name  []byte // aliases strtab
+	value uint64
+	shndx uint16
+	info  byte
+}
+
+// readSymbols fills in exports and imports, kmod's way:
+//
+// Exports are the X of all symbols __crc_X; where there is none (a kernel
+// without MODVERSIONS), the strings of __ksymtab_strings.
+//
+// Imports are the undefined symbols, then the version records that name none
+// of them.
+func (r *Reader) readSymbols(m *Module, o *object, known *[secCount]section) error {
+	if r.names == nil {
+		r.names = make(map[string]string)
+	}
+	tab, err := o.readSymtab(known[secSymtab], known[secStrtab])
+	if err != nil {
+		return err
+	}
+	if m.Exports, err = r.exports(o, tab, known[secKsymtabStrings]); err != nil {
+		return err
+	}
+	if tab == nil {
+		return nil // kmod takes no imports from __versions alone
+	}
+	if tab.badUndef {
+		return malformed(known[secSymtab].off, "the name of an undefined symbol lies outside the string table")
+	}
+	versions, err := o.readVersions(known)
+	if err != nil {
+		return err
+	}
+	m.Imports = r.imports(tab.undefined, versions)
+	return nil
+}
+
+// readSymtab passes once over the symbol table; nil when there is none. A
+// riscv64 module has ten thousand relaxation labels for each symbol that
+// matters, so the work for a label is two loads and three comparisons: a name
+// can only begin with __crc_ where these bytes stand in the string table.
+func (o *object) readSymtab(sym, str section) (*symtab, error) {
+	size := o.pick(16, 24)
+	if !sym.exists || !str.exists || sym.size == 0 || str.size == 0 || sym.size%size != 0 {
+		return nil, nil
+	}
+	strtab, err := o.content(str)
+	if err != nil {
+		return nil, err
+	}
+	t := &symtab{strtab: strtab}
+	first, last := crcRange(strtab)
+	nameMax := uint32(min(uint64(len(strtab)), 1<<32-1))
+	shndxAt := o.pick(14, 6)
+	little := o.order == binary.ByteOrder(binary.LittleEndian)
+	index := 0
+	err = o.scan(sym.off, sym.size, size, func(b []byte) error {
+		for ; len(b) >= int(size); b = b[size:] {
+			var name uint32
+			if little {
+				name = binary.LittleEndian.Uint32(b)
+			} else {
+				name = binary.BigEndian.Uint32(b)
+			}
+			undefined := b[shndxAt] == 0 && b[shndxAt+1] == 0
+			if undefined || name >= nameMax || (name >= first && name <= last) {
+				if index > 0 { // entry 0 is reserved
+					t.add(o, b[:size], name)
+				}
+			}
+			index++
+		}
+		return nil
+	})
+	return t, err
+}
+
+// crcRange gives the first and the last place of __crc_ in the string table;
+// first > last when there is none.
+func crcRange(strtab []byte) (first, last uint32) {
+	i := bytes.Index(strtab, []byte(crcPrefix))
+	if i < 0 {
+		return 1, 0
+	}
+	return uint32(i), uint32(bytes.LastIndex(strtab, []byte(crcPrefix)))
+}
+
+func (t *symtab) add(o *object, b []byte, name uint32) {
+	s := symbol{shndx: o.order.Uint16(b[o.pick(14, 6):]), info: b[o.pick(12, 4)], value: word(o.order, b[o.pick(4, 8):], o.wide)}
+	if uint64(name) >= uint64(len(t.strtab)) {
+		t.badName = true
+		t.badUndef = t.badUndef || (s.shndx == 0 && !sparcRegister(o.machine, s.info))
+		return
+	}
+	s.name = cString(t.strtab, uint64(name))
+	if bytes.HasPrefix(s.name, []byte(crcPrefix)) {
+		t.crcs = append(t.crcs, s)
+	}
+	if s.shndx == uint16(elf.SHN_UNDEF) && len(s.name) > 0 && !sparcRegister(o.machine, s.info) {
+		t.undefined = append(t.undefined, s)
+	}
+}
+
+// sparcRegister tells the pseudo symbols by which SPARC objects declare global
+// registers; they are undefined but need nobody.
+func sparcRegister(m elf.Machine, info byte) bool {
+	const sttRegister = 13
+	return (m == elf.EM_SPARC || m == elf.EM_SPARCV9) && info&0xf == sttRegister
+}
+
+func (r *Reader) exports(o *object, tab *symtab, ksymtab section) ([]Export, error) {
+	if tab != nil && !tab.badName && len(tab.crcs) > 0 {
+		exports := make([]Export, len(tab.crcs))
+		for i, s := range tab.crcs {
+			crc, err := o.crc(s)
+			if err != nil {
+				return nil, err
+			}
+			exports[i] = Export{r.intern(s.name[len(crcPrefix):]), crc}
+		}
+		return exports, nil
+	}
+	names, err := o.content(ksymtab)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	if names[len(names)-1] != 0 {
+		return nil, malformed(ksymtab.off, "__ksymtab_strings does not end in NUL")
+	}
+	var exports []Export
+	for name := range bytes.SplitSeq(names, []byte{0}) {
+		if len(name) > 0 {
+			exports = append(exports, Export{Name: r.intern(name)})
+		}
+	}
+	return exports, nil
+}
+
+// crc resolves a __crc_ symbol: older kernels put the checksum into the value,
+// newer ones into a word of __kcrctab that the value points to.
+func (o *object) crc(s symbol) (uint64, error) {
+	if s.shndx == uint16(elf.SHN_ABS) || s.shndx == uint16(elf.SHN_UNDEF) {
+		return s.value, nil
+	}
+	sec := o.section(int(s.shndx))
+	if !sec.exists || !sec.inside || sec.size < 4 || s.value > sec.size-4 {
+		return 1<<64 - 1, nil
+	}
+	b, err := o.at(sec.off+s.value, 4)
+	if err != nil {
+		return 0, err
+	}
+	return uint64(o.order.Uint32(b)), nil
+}
+
+// A version is one record of a module's version table.
+type version struct {
+	name []byte
+	crc  uint64
+	ext  bool
+}
+
+// readVersions reads __versions, records of 64 bytes: an 8 byte checksum and 56
+// bytes of name, 4 and 60 in 32-bit objects. Kernels since 6.14 may write
+// __version_ext_crcs (32-bit words) and __version_ext_names (as many strings)
+// beside or instead, since names of Rust symbols do not fit; these are used for
+// names that the first table lacks.
+func (o *object) readVersions(known *[secCount]section) ([]version, error) {
+	const record = 64
+	crcLen := o.pick(4, 8)
+	table, err := o.content(known[secVersions])
+	if err != nil {
+		return nil, err
+	}
+	if len(table)%record != 0 {
+		table = nil
+	}
+	versions := make([]version, 0, len(table)/record)
+	for ; len(table) > 0; table = table[record:] {
+		versions = append(versions, version{name: cString(table[:record], crcLen), crc: word(o.order, table, o.wide)})
+	}
+	crcs, err := o.content(known[secExtCRCs])
+	if err != nil {
+		return nil, err
+	}
+	names, err := o.content(known[secExtNames])
+	if err != nil {
+		return nil, err
+	}
+	for len(crcs) >= 4 && len(names) > 0 {
+		name := cString(names, 0)
+		versions = append(versions, version{name: name, crc: uint64(o.order.Uint32(crcs)), ext: true})
+		crcs, names = crcs[4:], names[min(len(name)+1, len(names)):]
+	}
+	return versions, nil
+}
+
+// imports joins undefined symbols and version records. Of several records with
+// one name the first serves the symbol; the others stay as entries of their own.
+func (r *Reader) imports(undefined []symbol, versions []version) []Import {
+	byName := make(map[string]int, len(versions))
+	for i := len(versions) - 1; i >= 0; i-- {
+		byName[r.intern(versions[i].name)] = i
+	}
+	used := make([]bool, len(versions))
+	imports := make([]Import, 0, len(undefined)+1)
+	for _, s := range undefined {
+		imp := Import{Name: r.intern(s.name)}
+		if elf.SymBind(s.info>>4) == elf.STB_WEAK {
+			imp.Bind = Weak
+		}
+		if i, ok := byName[imp.Name]; ok {
+			imp.CRC, used[i] = versions[i].crc, true
+		}
+		imports = append(imports, imp)
+	}
+	for i, v := range versions {
+		switch name := r.intern(v.name); {
+		case used[i]:
+		case v.ext && byName[name] != i: // the same name stands in __versions
+		case v.ext:
+			imports = append(imports, Import{Name: name, Bind: ExtNamed, CRC: v.crc})
+		default:
+			imports = append(imports, Import{Name: name, Bind: Listed, CRC: v.crc})
+		}
+	}
+	return imports
+}
+
+// intern returns the one string that stands for name.
+func (r *Reader) intern(name []byte) string {
+	s, ok := r.names[string(name)]
+	if !ok {
+		s = string(name)
+		r.names[s] = s
+	}
+	return s
+}
+
+// parseBuildID finds the build id in an ELF note section:
+//
+//	name size, description size, type (words); name and description, each
+//	padded to 4 bytes. The build id has type 3 and the name "GNU\0".
+func parseBuildID(note []byte, order binary.ByteOrder) []byte {
+	const gnuBuildID = 3
+	for len(note) >= 12 {
+		nameLen, descLen := uint64(order.Uint32(note)), uint64(order.Uint32(note[4:]))
+		typ := order.Uint32(note[8:])
+		note = note[12:]
+		descAt := (nameLen + 3) &^ 3
+		if descAt > uint64(len(note)) || descLen > uint64(len(note))-descAt {
+			return nil
+		}
+		if typ == gnuBuildID && bytes.Equal(note[:nameLen], []byte("GNU\x00")) {
+			return bytes.Clone(note[descAt : descAt+descLen])
+		}
+		note = note[min(descAt+(descLen+3)&^3, uint64(len(note))):]
+	}
+	return nil
+}
