@@ -52,6 +52,10 @@ func (t *Tree) readLists(fsys fs.FS, o Options) error {
 		}
 	}
 	if o.Complete {
+		// no kernel is without built-in modules: an empty list was made by somebody
+		for _, s := range []*source{&t.builtin, &t.builtinInfo} {
+			s.present = len(s.data) > 0
+		}
 		if err := t.fromBuild(o.KernelBuild); err != nil {
 			return err
 		}
@@ -139,9 +143,9 @@ func installedOrder(data []byte) []byte {
 // invents nothing: where nothing is known the list is empty, and a warning says
 // what that costs and where the real one is to be had.
 func (t *Tree) fromTree(buildGiven bool) {
-	cure := "name the kernel's build directory with --kernel-build, or copy the file from the kernel's package"
+	cure := "name the kernel's build directory with --kernel-build, or copy the two files from the kernel's package"
 	if buildGiven {
-		cure = "copy the file from the kernel's package"
+		cure = "copy the two files from the kernel's package"
 	}
 	if !t.builtin.present && t.builtinInfo.present {
 		t.builtin = source{data: builtinFromInfo(t.builtinInfo.data), present: true, made: "modules.builtin.modinfo"}
@@ -149,12 +153,12 @@ func (t *Tree) fromTree(buildGiven bool) {
 	if !t.builtin.present {
 		t.builtin = source{present: true, made: "nothing"}
 		t.Problems = append(t.Problems, warning(RuleBuiltin, builtinName, cure,
-			"was missing and is made empty: modprobe will not know the kernel's built-in modules"))
+			"is not known and left empty: modprobe will not know which modules are built into the kernel"))
 	}
 	if !t.builtinInfo.present {
 		t.builtinInfo = source{present: true, made: "nothing"}
 		t.Problems = append(t.Problems, warning(RuleBuiltinInfo, builtinInfoName, cure,
-			"was missing and is made empty: aliases of built-in modules stay unknown"))
+			"is not known and left empty: modprobe will not know the aliases of built-in modules"))
 	}
 }
 
@@ -190,7 +194,7 @@ func (t *Tree) makeOrder() {
 	t.order = source{data: out.Bytes(), present: true, made: "the order that depmod falls back to"}
 	if len(t.Modules) > 1 {
 		t.Problems = append(t.Problems, Problem{Rule: RuleOrder, Severity: Info, Path: orderName,
-			Text: "was missing and is made in the order that depmod falls back to: where several drivers match one device, the kernel's own order may prefer another",
-			Hint: "name the kernel's build directory with --kernel-build to have the kernel's order"})
+			Text: "was missing; made in the order that depmod falls back to (where several drivers match a device, the kernel's own order may prefer another)",
+			Hint: "--kernel-build DIR takes the order from the kernel's build directory"})
 	}
 }

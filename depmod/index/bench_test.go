@@ -10,12 +10,12 @@ import (
 func benchAliases(b *testing.B) *Builder {
 	var builder Builder
 	for i := range 50000 {
-		alias := fmt.Sprintf("pci:v%08Xd%08Xsv*sd*bc*sc*i*", i/40, i*2654435761&0xffff)
+		alias := fmt.Sprintf("pci:v%08Xd%08Xsv*sd*bc*sc*i*", i/40, uint32(i)*2654435761>>16)
 		switch i % 3 {
 		case 1:
 			alias = fmt.Sprintf("of:N*T*Cvendor%d,device-%d", i/90, i)
 		case 2:
-			alias = fmt.Sprintf("usb:v%04Xp%04Xd*dc*dsc*dp*ic*isc*ip*in*", i/60, i*40503&0xffff)
+			alias = fmt.Sprintf("usb:v%04Xp%04Xd*dc*dsc*dp*ic*isc*ip*in*", i/60, uint32(i)*2654435761>>16)
 		}
 		add(b, &builder, alias, fmt.Sprintf("module_%d", i/15), uint32(i/15))
 	}

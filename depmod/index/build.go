@@ -74,7 +74,7 @@ func (b *Builder) WriteTo(w io.Writer) (int64, error) {
 		}
 		return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(b.number, a.number))
 	})
-	t := trie{entries: b.entries}
+	t := trie{entries: b.entries, nodes: make([]buildNode, 0, len(b.entries)*3/2)}
 	t.add(0, len(t.entries), 0)
 	sequence := t.sequence(b.Layout)
 	if err := t.place(sequence); err != nil {

@@ -24,8 +24,7 @@
 // repeated in the child's prefix. The root of an empty index is an empty node
 // behind the header: B007F457 00020001 0000000C.
 //
-// The layout was found in kmod's documentation and files; there is no other
-// description.
+// There is no specification: the format is what kmod's depmod writes.
 package index
 
 import (
@@ -64,8 +63,9 @@ type Index struct {
 }
 
 // Open reads an index of either layout. It walks the whole of it once, so that
-// nothing can fail later: all nodes lie inside the file, none is reached twice,
-// no key is longer than [MaxKeyLen].
+// nothing can fail later: all nodes lie inside the file, together they are no
+// larger than it, so that none leads back to itself, and no key is longer than
+// [MaxKeyLen].
 func Open(data []byte) (*Index, error) {
 	if len(data) < headerSize {
 		return nil, fmt.Errorf("index: %d bytes are too few for a header", len(data))

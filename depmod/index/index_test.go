@@ -261,8 +261,9 @@ func TestRefusedEntries(t *testing.T) {
 
 func TestTooLarge(t *testing.T) {
 	var b Builder
+	value := strings.Repeat("x", 1<<20)
 	for range 256 {
-		add(t, &b, "k", strings.Repeat("x", 1<<20), 0)
+		add(t, &b, "k", value, 0)
 	}
 	n, err := b.WriteTo(failingWriter{})
 	const want = "index: 268436758 bytes: offsets of 28 bits reach 268435455"

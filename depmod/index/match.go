@@ -19,9 +19,8 @@ import (
 // the text that it is. The text has to be normalised like the keys; see
 // [Normalize].
 //
-// The keys are read together, branch by branch, so that the time does not
-// depend on the number of keys that cannot match, and is never more than the
-// size of the index times the length of the text.
+// The keys are read together, branch by branch: one that cannot match any more
+// costs nothing, and nothing is ever read back.
 func (ix *Index) Match(text string) []Value {
 	s := search{ix: ix, text: text}
 	s.literal(ix.root, text)

@@ -100,7 +100,7 @@ func (o *object) addSections() {
 		o.add(s)
 	}
 	if id := o.m.BuildID; len(id) > 0 {
-		note := binary.BigEndian.AppendUint32(nil, 0)[:0]
+		var note []byte
 		for _, n := range []int{4, len(id), 3} { // name size, size, NT_GNU_BUILD_ID
 			note = o.order.AppendUint32(note, uint32(n))
 		}
@@ -160,8 +160,8 @@ func (o *object) addVersions() error {
 	return nil
 }
 
-// addThisModule adds the room for struct module. It holds the name at 24 (16
-// on 32 bit) in a real file; nothing here reads it.
+// addThisModule adds the room for struct module, which is all zeros: of what
+// the build puts there only the size matters to the tools.
 func (o *object) addThisModule() {
 	size := o.m.ThisModule
 	if size < 0 {

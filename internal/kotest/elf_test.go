@@ -223,7 +223,7 @@ func TestReferenceReadsIt(t *testing.T) {
 			dir := Dir(t, map[string]string{
 				"lib/modules/1.0/modules.order": "k/user.ko\nk/owner.ko\n",
 				"lib/modules/1.0/k/owner.ko.xz": "elf " + target + "\nexport zoo crc=1\nexport abel crc=2 kcrctab\n",
-				"lib/modules/1.0/k/plain.ko": "elf " + target + "\nexport uncounted\n",
+				"lib/modules/1.0/k/plain.ko":    "elf " + target + "\nexport uncounted\n",
 				"lib/modules/1.0/k/user.ko.zst": "elf " + target + "\nneed abel crc=2\nweak uncounted\nlabel 5\nmodinfo alias=x-y\n",
 			})
 			out, err := exec.Command(filepath.Join(lab, "depmod-34"), "-n", "-b", dir, "-m", "lib/modules", "1.0").CombinedOutput()

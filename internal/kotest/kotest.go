@@ -46,8 +46,8 @@ func Must(t testing.TB, text string) []byte {
 // Module describes one object file. The zero value is a module for riscv64
 // with nothing but an empty symbol table and .gnu.linkonce.this_module.
 type Module struct {
-	Bits      int         // 32 or 64; 0 is 64
-	BigEndian bool        //
+	Bits      int // 32 or 64; 0 is 64
+	BigEndian bool
 	Machine   elf.Machine // 0 is EM_RISCV
 	Flags     uint32      // e_flags, which the machine defines
 
@@ -92,9 +92,9 @@ type Symbol struct {
 	CRC *uint64
 
 	// For Export.
-	GPL       bool   // in __ksymtab_gpl
-	Namespace string //
-	CRCTable  bool   // __crc_ points into __kcrctab; otherwise it is absolute
+	GPL       bool // in __ksymtab_gpl
+	Namespace string
+	CRCTable  bool // __crc_ points into __kcrctab; otherwise it is absolute
 
 	// For Define.
 	Section     string // name of a section, or "*" for an absolute symbol

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kstage/kstage/depmod"
+)
+
+// indexFlags are the options of every command that indexes modules.
+type indexFlags struct {
+	kernelBuild   string
+	maxModuleSize byteSize
+	strict        bool
+}
+
+func (f *indexFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.kernelBuild, "kernel-build", "", "take missing modules.order, modules.builtin and modules.builtin.modinfo from the kernel's build `DIR`")
+	flags.Var(&f.maxModuleSize, "max-module-size", "largest unpacked module, such as 512M (default 1G)")
+	flags.BoolVar(&f.strict, "strict", false, "exit with 3 when a warning or an error was found")
+}
+
+// A kernel is one kernel version below a root, indexed.
+type kernel struct {
+	Version  string            `json:"version"`
+	Dir      string            `json:"dir"`
+	Modules  int               `json:"modules"`
+	Made     map[string]string `json:"made,omitempty"` // list → what it was made from
+	Problems []depmod.Problem  `json:"problems"`
+
+	files []depmod.File
+}
+
+// index indexes the modules below dirs, one kernel version each.
+func (f *indexFlags) index(ctx context.Context, u *ui, root fs.FS, dirs []string) ([]*kernel, error) {
+	build, release, err := f.openBuild(dirs)
+	if err != nil {
+		return nil, err
+	}
+	var kernels []*kernel
+	for _, dir := range dirs {
+		o := depmod.Options{Complete: true, MaxModuleSize: int64(f.maxModuleSize), Progress: u.step("reading modules of " + path.Base(dir))}
+		if path.Base(dir) == release {
+			o.KernelBuild = build
+		}
+		k, err := indexOne(ctx, root, dir, o)
+		if err != nil {
+			return nil, err
+		}
+		u.problems(k.Dir+"/", k.Problems)
+		kernels = append(kernels, k)
+	}
+	return kernels, nil
+}
+
+func indexOne(ctx context.Context, root fs.FS, dir string, o depmod.Options) (*kernel, error) {
+	tree, err := depmod.Scan(ctx, root, dir, o)
+	var cycle *depmod.CycleError
+	if errors.As(err, &cycle) {
+		return nil, withHint(fmt.Errorf("%s: %w", dir, err), "a symbol that two modules need from each other must move to a third one")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := allUnreadable(tree); err != nil {
+		return nil, err
+	}
+	k := &kernel{Version: tree.Version, Dir: tree.Dir, Modules: len(tree.Modules), Made: make(map[string]string)}
+	files, problems := tree.Files()
+	k.files, k.Problems = files, slices.Concat([]depmod.Problem{}, tree.Problems, problems)
+	for _, file := range files {
+		if file.Made != "" {
+			k.Made[file.Name] = file.Made
+		}
+	}
+	return k, nil
+}
+
+// allUnreadable refuses a tree of which not one module could be read: its index
+// would be empty, and nobody would know until the board stands there.
+func allUnreadable(tree *depmod.Tree) error {
+	var first error
+	for _, m := range tree.Modules {
+		if m.Info != nil {
+			return nil
+		}
+	}
+	for _, p := range tree.Problems {
+		if p.Rule == depmod.RuleModule {
+			first = fmt.Errorf("%s/%s: none of the %s can be read; this one: %w", tree.Dir, p.Path,
+				count(len(tree.Modules), "module", "modules"), p.Err)
+			return withHint(first, p.Hint)
+		}
+	}
+	return nil
+}
+
+// openBuild opens the kernel's build directory and finds out which of the
+// versions in dirs it built.
+func (f *indexFlags) openBuild(dirs []string) (fs.FS, string, error) {
+	if f.kernelBuild == "" {
+		return nil, "", nil
+	}
+	build := os.DirFS(f.kernelBuild)
+	if info, err := os.Stat(f.kernelBuild); err != nil || !info.IsDir() {
+		return nil, "", &usageError{line: "--kernel-build DIR", err: fmt.Errorf("--kernel-build %s is not a directory", f.kernelBuild)}
+	}
+	var versions []string
+	for _, dir := range dirs {
+		versions = append(versions, path.Base(dir))
+	}
+	data, err := fs.ReadFile(build, "include/config/kernel.release")
+	if errors.Is(err, fs.ErrNotExist) && len(versions) == 1 {
+		return build, versions[0], nil // an installed subset of a build directory
+	}
+	if err != nil {
+		return nil, "", withHint(fmt.Errorf("kernel build: which kernel it built cannot be read: %w", err),
+			"name the directory in which make was run (O=), after make modules")
+	}
+	release := strings.TrimSpace(string(data))
+	if !slices.Contains(versions, release) {
+		return nil, "", withHint(fmt.Errorf("kernel build: %s built %s, the tree has modules for %s", f.kernelBuild, release, strings.Join(versions, ", ")),
+			"name the build directory of the kernel that will load these modules")
+	}
+	return build, release, nil
+}
+
+// verdict is what --strict makes of the findings.
+func (f *indexFlags) verdict(kernels []*kernel) error {
+	for _, k := range kernels {
+		for _, p := range k.Problems {
+			if f.strict && p.Severity > depmod.Info {
+				return errProblems
+			}
+		}
+	}
+	return nil
+}
+
+// summary is a line about each kernel version.
+func (u *ui) kernels(kernels []*kernel) {
+	for _, k := range kernels {
+		text := fmt.Sprintf("  %s: %s indexed", k.Version, count(k.Modules, "module", "modules"))
+		var made []string
+		for name := range k.Made {
+			made = append(made, name)
+		}
+		if slices.Sort(made); len(made) > 0 {
+			text += ", made " + strings.Join(made, ", ")
+		}
+		u.say("%s", text)
+	}
+}
+
+// byteSize is a number of bytes as an option: 1048576, 512K, 64M, 1G.
+type byteSize int64
+
+func (b *byteSize) String() string {
+	if *b == 0 {
+		return ""
+	}
+	return fmt.Sprint(int64(*b))
+}
+
+// Type names the value in the help.
+func (b *byteSize) Type() string { return "SIZE" }
+
+// Set reads the value.
+func (b *byteSize) Set(s string) error {
+	digits, shift := s, 0
+	for i, unit := range []string{"K", "M", "G", "T"} {
+		for _, suffix := range []string{unit, unit + "iB", strings.ToLower(unit)} {
+			if d, ok := strings.CutSuffix(s, suffix); ok {
+				digits, shift = d, 10*(i+1)
+			}
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n <= 0 || n > 1<<62>>shift {
+		return fmt.Errorf("%q is not a size such as 65536, 512K, 64M or 1G", s)
+	}
+	*b = byteSize(n << shift)
+	return nil
+}

@@ -1,0 +1,114 @@
+// Command kstage turns a directory into a bootable initrd, with its kernel
+// modules indexed.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitProblems    = 3 // done, but --strict forbids what was found
+	exitInterrupted = 130
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is the whole program; tests call it in their own process.
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	u := newUI(stdout, stderr)
+	root := newRoot(u)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	u.endProgress()
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errProblems):
+		return exitProblems
+	case ctx.Err() != nil:
+		u.line("error", "interrupted, nothing was written")
+		return exitInterrupted
+	}
+	var usage *usageError
+	if errors.As(err, &usage) {
+		u.error(err)
+		fmt.Fprintf(stderr, "usage: %s\n", usage.line)
+		return exitUsage
+	}
+	u.error(err)
+	return exitFailed
+}
+
+func newRoot(u *ui) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "kstage",
+		Short:         "Turn a directory into a bootable initrd, with its kernel modules indexed",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &usageError{line: "kstage COMMAND …", err: withHint(fmt.Errorf("there is no command %q", args[0]),
+					suggest(cmd, args[0]))}
+			}
+			return cmd.Help()
+		},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{line: cmd.UseLine(), err: withHint(err, "kstage help "+cmd.Name()+" lists the options")}
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(newPack(u), newDepmod(u), newModinfo(u))
+	return root
+}
+
+// suggest names the commands that look like word.
+func suggest(cmd *cobra.Command, word string) string {
+	if names := cmd.SuggestionsFor(word); len(names) > 0 {
+		return fmt.Sprintf("did you mean kstage %s?", names[0])
+	}
+	return "kstage help lists the commands"
+}
+
+// A usageError is a call that cannot be understood; line shows the right form.
+type usageError struct {
+	line string
+	err  error
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// operands makes the wrong number of operands a usage error.
+func operands(check cobra.PositionalArgs, missing string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if check(cmd, args) == nil {
+			return nil
+		}
+		text := missing
+		if len(args) > 0 {
+			text = fmt.Sprintf("too many operands: %q", args)
+		}
+		return &usageError{line: cmd.UseLine(), err: errors.New(text)}
+	}
+}
+
+// errProblems ends a command that did its work but found what --strict forbids.
+var errProblems = errors.New("problems were found and --strict is given")

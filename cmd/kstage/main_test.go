@@ -1,0 +1,89 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/kstage/kstage/internal/kotest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"kstage": main})
+}
+
+// TestScripts runs every promise of the README, and what happens when a promise
+// cannot be kept. $TESTDATA is the project's testdata; the extra commands are
+//
+//	ko FILE…        makes FILE from the text form in FILE.txt
+//	damage FILE N   turns over the bits of byte N
+//	cut FILE N      leaves the first N bytes
+//	nul FILE        ends its strings with NUL instead of newline
+//	same A B        demands equal files
+func TestScripts(t *testing.T) {
+	testdata, err := filepath.Abs("../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TESTDATA", testdata)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ko": func(ts *testscript.TestScript, _ bool, args []string) {
+				for _, name := range args {
+					b, err := kotest.File(name, ts.ReadFile(name+".txt"))
+					ts.Check(err)
+					ts.Check(os.WriteFile(ts.MkAbs(name), b, 0o644))
+					ts.Check(os.Remove(ts.MkAbs(name + ".txt")))
+				}
+			},
+			"damage": edit(func(b []byte, n int) []byte { b[n] = ^b[n]; return b }),
+			"cut":    edit(func(b []byte, n int) []byte { return b[:n] }),
+			"nul": func(ts *testscript.TestScript, _ bool, args []string) {
+				text := strings.ReplaceAll(ts.ReadFile(args[0]), "\n", "\x00")
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+			},
+			"same": func(ts *testscript.TestScript, neg bool, args []string) {
+				if equal := ts.ReadFile(args[0]) == ts.ReadFile(args[1]); equal == neg {
+					ts.Fatalf("equal: %v", equal)
+				}
+			},
+		},
+	})
+}
+
+// edit makes a script command that changes a file at a place.
+func edit(change func([]byte, int) []byte) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		var n byteSize
+		ts.Check(n.Set(args[1]))
+		b := []byte(ts.ReadFile(args[0]))
+		if int(n) >= len(b) {
+			ts.Fatalf("%s has only %d bytes", args[0], len(b))
+		}
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]), change(b, int(n)), 0o644))
+	}
+}
+
+func TestByteSize(t *testing.T) {
+	for text, want := range map[string]int64{"1": 1, "512K": 512 << 10, "64M": 64 << 20, "64MiB": 64 << 20, "2g": 2 << 30, "1T": 1 << 40} {
+		var b byteSize
+		if err := b.Set(text); err != nil || int64(b) != want {
+			t.Errorf("%s: %d, %v; want %d", text, b, err, want)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "K", "1X", "1.5M", "5 M", "99999999999T"} {
+		var b byteSize
+		if err := b.Set(text); err == nil || !strings.Contains(err.Error(), "is not a size") {
+			t.Errorf("%q: %d, %v", text, b, err)
+		}
+	}
+}

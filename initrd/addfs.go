@@ -1,0 +1,132 @@
+package initrd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+// Problem is something found in a source that does not stop the work.
+type Problem struct {
+	Rule string // what kind of problem, one word: "socket" or "irregular"
+	Path string // where, as in [Entry.Path]
+	Text string // what, for a person to read
+}
+
+// AddFS lays all of fsys over the tree, as [Tree.Put] does entry by entry.
+// A directory is best given as the FS of an [os.Root], which nothing in it can
+// escape.
+//
+// Modes are taken as they are, but the root's own is not, which only tells how
+// the directory at hand was made. Owners become 0:0. Symbolic links are
+// recorded and never followed, which takes an fsys that is a [fs.ReadLinkFS].
+// Device numbers and hard links are known where fsys shows the host's own file
+// information; a device without numbers is an error.
+//
+// What an image has no place for, such as a socket, is left out and reported.
+// After an error the tree holds what came before.
+func (t *Tree) AddFS(fsys fs.FS) ([]Problem, error) {
+	a := adder{tree: t, fsys: fsys, links: make(map[fileID]uint64)}
+	if err := fs.WalkDir(fsys, rootPath, a.visit); err != nil {
+		return a.problems, err
+	}
+	return a.problems, nil
+}
+
+// adder is one walk of AddFS.
+type adder struct {
+	tree     *Tree
+	fsys     fs.FS
+	links    map[fileID]uint64
+	problems []Problem
+}
+
+func (a *adder) visit(p string, _ fs.DirEntry, err error) error {
+	if err != nil {
+		return fmt.Errorf("tree: %s: %w", p, reason(err))
+	}
+	if p == rootPath {
+		return nil
+	}
+	// Not the DirEntry's Info: an os.Root guards Lstat on every platform and
+	// since its first release.
+	fi, err := fs.Lstat(a.fsys, p)
+	if err != nil {
+		return fmt.Errorf("tree: %s: %w", p, reason(err))
+	}
+	if rule := leftOut(fi.Mode()); rule != "" {
+		a.problems = append(a.problems, Problem{Rule: rule, Path: p, Text: kindOf(fi.Mode()) + " has no place in an image, left out"})
+		return nil
+	}
+	e, err := a.entry(p, fi)
+	if err != nil {
+		return fmt.Errorf("tree: %s: %w", p, reason(err))
+	}
+	return a.tree.Put(e)
+}
+
+// nodeTypes are the type bits an image has a place for.
+const nodeTypes = fs.ModeDir | fs.ModeSymlink | fs.ModeNamedPipe | fs.ModeDevice | fs.ModeCharDevice
+
+// leftOut returns the rule by which a file of this type is left out, if any.
+func leftOut(m fs.FileMode) string {
+	switch {
+	case m.Type() == fs.ModeSocket:
+		return "socket"
+	case m.Type()&^nodeTypes != 0:
+		return "irregular"
+	}
+	return ""
+}
+
+func (a *adder) entry(p string, fi fs.FileInfo) (Entry, error) {
+	e := Entry{Path: p, Mode: fi.Mode()}
+	st, known := statOf(fi)
+	switch e.Mode.Type() {
+	case 0:
+		e.Size = fi.Size()
+		e.Open = func() (io.ReadCloser, error) { return a.fsys.Open(p) }
+		if st.links > 1 {
+			e.Link = a.link(st.id)
+		}
+	case fs.ModeSymlink:
+		target, err := fs.ReadLink(a.fsys, p)
+		if err != nil {
+			return e, err
+		}
+		e.Target = target
+	case fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice:
+		if !known {
+			return e, errors.New("the device's numbers are not known on this host")
+		}
+		e.Major, e.Minor = st.major, st.minor
+	}
+	return e, nil
+}
+
+func (a *adder) link(id fileID) uint64 {
+	if a.links[id] == 0 {
+		a.links[id] = a.tree.NewLink()
+	}
+	return a.links[id]
+}
+
+// fileID tells whether two names of one source are one file.
+type fileID struct{ dev, ino uint64 }
+
+// stat is what the host knows of a file beyond fs.FileInfo.
+type stat struct {
+	id           fileID
+	links        uint64
+	major, minor uint32
+}
+
+// reason strips operation and path off an error of a file system: the messages
+// here name the path themselves.
+func reason(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
+	}
+	return err
+}

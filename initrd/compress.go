@@ -1,0 +1,168 @@
+package initrd
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Method is a way to compress an image. The kernel must have it built in
+// (CONFIG_RD_GZIP, CONFIG_RD_ZSTD); uncompressed images always work.
+type Method uint8
+
+// The methods. The zero Method is None.
+const (
+	None Method = iota
+	Gzip
+	Zstd
+)
+
+// methods holds each method's name, the level meant by level 0 and the
+// highest; the lowest is 1.
+var methods = [...]struct {
+	name         string
+	normal, most int
+}{
+	None: {name: "none"},
+	Gzip: {"gzip", 6, 9},
+	Zstd: {"zstd", 3, 22},
+}
+
+// Compression is a method with its level. The zero Compression is none.
+type Compression struct {
+	Method Method
+
+	// Level weighs size against time: 1 to 9 for gzip, 1 to 22 for zstd, 0 for
+	// the method's usual one (6 and 3). The zstd encoder has four grades and
+	// takes the one next to the level: 1-2, 3-5, 6-9, and 10 and above.
+	Level int
+}
+
+// ParseCompression reads "method" or "method:level", for example "none",
+// "gzip:9" or "zstd:19".
+func ParseCompression(s string) (Compression, error) {
+	name, level, leveled := strings.Cut(s, ":")
+	var c Compression
+	known := false
+	for m := range methods {
+		if methods[m].name == name {
+			c.Method, known = Method(m), true
+		}
+	}
+	if !known {
+		return Compression{}, fmt.Errorf("compression: unknown method %q, want none, gzip or zstd", name)
+	}
+	if !leveled {
+		return c, nil
+	}
+	n, err := strconv.Atoi(level)
+	if err != nil || n == 0 {
+		return Compression{}, fmt.Errorf("compression: bad level %q in %q", level, s)
+	}
+	c.Level = n
+	if err := c.check(); err != nil {
+		return Compression{}, err
+	}
+	return c, nil
+}
+
+// String returns what [ParseCompression] reads.
+func (c Compression) String() string {
+	if int(c.Method) >= len(methods) {
+		return fmt.Sprintf("Method(%d)", c.Method)
+	}
+	if c.Level == 0 {
+		return methods[c.Method].name
+	}
+	return methods[c.Method].name + ":" + strconv.Itoa(c.Level)
+}
+
+func (c Compression) check() error {
+	if int(c.Method) >= len(methods) {
+		return fmt.Errorf("compression: unknown method %d", c.Method)
+	}
+	m := methods[c.Method]
+	switch {
+	case m.most == 0 && c.Level != 0:
+		return fmt.Errorf("compression: %s has no levels", m.name)
+	case c.Level < 0 || c.Level > m.most:
+		return fmt.Errorf("compression: %s has levels 1 to %d, not %d", m.name, m.most, c.Level)
+	}
+	return nil
+}
+
+// writer returns a compressor of size bytes. Closing it ends the compressed
+// data and leaves w open. The bytes depend on input and level alone.
+func (c Compression) writer(w io.Writer, size int64) (io.WriteCloser, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	level := c.Level
+	if level == 0 {
+		level = methods[c.Method].normal
+	}
+	switch c.Method {
+	case Gzip:
+		return gzipWriter(w, level)
+	case Zstd:
+		return zstdWriter(w, level, size)
+	}
+	return nopCloser{w}, nil
+}
+
+// gzipWriter writes one member whose header names no file and time 0. The
+// library's zero time is not that.
+func gzipWriter(w io.Writer, level int) (io.WriteCloser, error) {
+	z, err := gzip.NewWriterLevel(w, level)
+	if err != nil {
+		return nil, fmt.Errorf("compression: gzip: %w", err)
+	}
+	z.ModTime = time.Unix(0, 0)
+	return z, nil
+}
+
+// zstdWindow bounds how far back a frame refers, which is memory the kernel
+// must allocate to unpack it: 8 MiB, as zstd's own levels below 20 do.
+const zstdWindow = 8 << 20
+
+// zstdWriter writes one frame that declares its size, so that the kernel need
+// not allocate a whole window for a small image. The encoder runs on one core:
+// two would gain little, and its way to use more ties up hundreds of MiB.
+func zstdWriter(w io.Writer, level int, size int64) (io.WriteCloser, error) {
+	e, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
+		zstd.WithWindowSize(zstdWindow),
+		zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, fmt.Errorf("compression: zstd: %w", err)
+	}
+	e.ResetContentSize(w, size)
+	return e, nil
+}
+
+// reader returns a decompressor that takes no more memory than the kernel
+// would.
+func (c Compression) reader(r io.Reader) (io.ReadCloser, error) {
+	switch c.Method {
+	case Gzip:
+		return gzip.NewReader(r)
+	case Zstd:
+		d, err := zstd.NewReader(r,
+			zstd.WithDecoderMaxWindow(zstdWindow),
+			zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return nil, err
+		}
+		return d.IOReadCloser(), nil
+	}
+	return io.NopCloser(r), nil
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
