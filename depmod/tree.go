@@ -95,7 +95,7 @@ func (t *Tree) readModules(ctx context.Context, fsys fs.FS, o Options) error {
 	var wg sync.WaitGroup
 	for range min(workers, len(t.Modules)) {
 		wg.Go(func() {
-			r := modinfo.Reader{MaxSize: o.MaxModuleSize}
+			r := modinfo.Reader{MaxSize: o.MaxModuleSize, WithoutCRCs: true}
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= len(t.Modules) {

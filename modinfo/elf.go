@@ -42,6 +42,9 @@ type section struct {
 }
 
 func openObject(img *image) (*object, error) {
+	if err := img.readHead(); err != nil {
+		return nil, err
+	}
 	head, err := img.at(0, min(img.size, 64))
 	if err != nil {
 		return nil, err
@@ -91,6 +94,9 @@ func (o *object) readTable(head []byte) error {
 	entry, count, namesAt := o.order.Uint16(tail), o.order.Uint16(tail[2:]), o.order.Uint16(tail[4:])
 	if uint64(entry) != o.pick(40, 64) {
 		return malformed(o.pick(46, 58), "section headers of %d bytes, expected %d", entry, o.pick(40, 64))
+	}
+	if err := o.readTail(tableOff); err != nil {
+		return err
 	}
 	var err error
 	if o.table, err = o.at(tableOff, uint64(entry)*uint64(count)); err != nil {

@@ -3,6 +3,7 @@ package modinfo
 import (
 	"encoding/binary"
 	"io"
+	"slices"
 )
 
 // An image is the unpacked bytes of a module: all in memory, or in a file of
@@ -12,21 +13,57 @@ type image struct {
 	mem  []byte      // the bytes, when they are in memory
 	file io.ReaderAt // else where to read them
 	size uint64
+	// Pieces of the file that were read ahead, since they hold much that is
+	// small: its beginning and, from tailOff, its end.
+	head, tail []byte
+	tailOff    uint64
 	// chunk is the room that scan reads a file through.
 	chunk []byte
 }
 
-// at returns n bytes at off. They are only valid until the module is read if
-// they come from memory that is used again.
+// at returns n bytes at off, valid until the next module is read.
 func (m *image) at(off, n uint64) ([]byte, error) {
 	if off > m.size || n > m.size-off {
 		return nil, malformed(off, "%d bytes are wanted, the file has %d", n, m.size)
 	}
-	if m.mem != nil {
+	switch {
+	case m.mem != nil:
 		return m.mem[off : off+n], nil
+	case off+n <= uint64(len(m.head)):
+		return m.head[off : off+n], nil
+	case off >= m.tailOff && off-m.tailOff+n <= uint64(len(m.tail)):
+		return m.tail[off-m.tailOff:][:n], nil
 	}
 	b := make([]byte, n)
 	return b, m.read(b, off)
+}
+
+// ahead is how many bytes are read at once of a file's beginning, and before
+// its section table, where the linker puts the section names.
+const ahead = 4 << 10
+
+// readHead reads the beginning of a file.
+func (m *image) readHead() error {
+	if m.mem != nil {
+		return nil
+	}
+	b := slices.Grow(m.head[:0], ahead)[:min(m.size, ahead)]
+	m.head = b
+	return m.read(b, 0)
+}
+
+// readTail reads the end of a file, from a little before off on; not when the
+// end is so far away that something else than a section table must be there.
+func (m *image) readTail(off uint64) error {
+	const far = 64 << 10
+	if m.mem != nil || off >= m.size || m.size-off > far {
+		m.tail = m.tail[:0]
+		return nil
+	}
+	m.tailOff = off - min(off, ahead)
+	n := int(m.size - m.tailOff)
+	m.tail = slices.Grow(m.tail[:0], n)[:n]
+	return m.read(m.tail, m.tailOff)
 }
 
 // scan hands the n bytes at off to each, in pieces that are multiples of step.

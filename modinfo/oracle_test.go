@@ -3,6 +3,7 @@ package modinfo_test
 import (
 	"bytes"
 	"debug/elf"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -130,4 +131,57 @@ func oracle(t *testing.T, data []byte) *modinfo.Module {
 		m.BuildID = note[16:]
 	}
 	return m
+}
+
+// TestWithoutCRCs: on every module of the lab the short way finds the same names
+// as the whole symbol table.
+func TestWithoutCRCs(t *testing.T) {
+	full, short := modinfo.Reader{}, modinfo.Reader{WithoutCRCs: true}
+	var size, bytesRead int64
+	for _, path := range modules(t, kotest.LabTree(t, "plain")) {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted := &countReads{ReaderAt: f}
+		info, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := full.Read(f, info.Size())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := short.Read(counted, info.Size())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		size, bytesRead = size+info.Size(), bytesRead+counted.bytes
+		for _, m := range []*modinfo.Module{want, got} {
+			for i := range m.Exports {
+				m.Exports[i].CRC = 0
+			}
+			slices.SortFunc(m.Exports, func(a, b modinfo.Export) int { return strings.Compare(a.Name, b.Name) })
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%s: in full -, without CRCs +:\n%s", path, diff)
+		}
+	}
+	t.Logf("%d of %d bytes were read", bytesRead, size)
+	if bytesRead > size/5 {
+		t.Errorf("%d of %d bytes were read, at most a fifth is wanted", bytesRead, size)
+	}
+}
+
+// countReads counts the bytes that are read.
+type countReads struct {
+	io.ReaderAt
+	bytes int64
+}
+
+func (c *countReads) ReadAt(b []byte, off int64) (int, error) {
+	n, err := c.ReaderAt.ReadAt(b, off)
+	c.bytes += int64(n)
+	return n, err
 }

@@ -35,7 +35,7 @@ func (r *Reader) readSymbols(m *Module, o *object, known *[secCount]section) err
 	if r.names == nil {
 		r.names = make(map[string]string)
 	}
-	tab, err := o.readSymtab(known[secSymtab], known[secStrtab])
+	tab, err := o.readSymtab(known, r.WithoutCRCs)
 	if err != nil {
 		return err
 	}
@@ -56,11 +56,10 @@ func (r *Reader) readSymbols(m *Module, o *object, known *[secCount]section) err
 	return nil
 }
 
-// readSymtab passes once over the symbol table; nil when there is none. A
-// riscv64 module has ten thousand relaxation labels for each symbol that
-// matters, so the work for a label is two loads and three comparisons: a name
-// can only begin with __crc_ where these bytes stand in the string table.
-func (o *object) readSymtab(sym, str section) (*symtab, error) {
+// readSymtab reads the symbol table; nil when there is none. With short, the
+// local symbols are left out where that is sure to change nothing but checksums.
+func (o *object) readSymtab(known *[secCount]section, short bool) (*symtab, error) {
+	sym, str := known[secSymtab], known[secStrtab]
 	size := o.pick(16, 24)
 	if !sym.exists || !str.exists || sym.size == 0 || str.size == 0 || sym.size%size != 0 {
 		return nil, nil
@@ -69,14 +68,71 @@ func (o *object) readSymtab(sym, str section) (*symtab, error) {
 	if err != nil {
 		return nil, err
 	}
+	if locals := uint64(sym.info); short && locals > 0 && locals <= sym.size/size {
+		t := &symtab{strtab: strtab}
+		if err := o.scanSymbols(t, sym, locals); err != nil {
+			return nil, err
+		}
+		if ok, err := o.tailSuffices(t, known); ok || err != nil {
+			return t, err
+		}
+	}
 	t := &symtab{strtab: strtab}
-	first, last := crcRange(strtab)
-	nameMax := uint32(min(uint64(len(strtab)), 1<<32-1))
+	return t, o.scanSymbols(t, sym, 0)
+}
+
+// tailSuffices tells whether the non-local symbols, which t holds, tell all that
+// depmod wants to know. ELF puts the undefined symbols there. The __crc_ symbols
+// are there too, or else local (newer kernels): then the names must be
+// those of __ksymtab_strings, one for one, and __kcrctab must have a word for
+// each. Whatever does not fit is left to the full scan.
+func (o *object) tailSuffices(t *symtab, known *[secCount]section) (bool, error) {
+	all := bytes.Count(t.strtab, []byte(crcPrefix))
+	if t.badName || all == len(t.crcs) {
+		return !t.badName, nil
+	}
+	if len(t.crcs) > 0 || known[secKcrctab].size+known[secKcrctabGPL].size != 4*uint64(all) {
+		return false, nil
+	}
+	exported, err := o.content(known[secKsymtabStrings])
+	if err != nil {
+		return false, err
+	}
+	names := make(map[string]bool, all)
+	for name := range bytes.SplitSeq(exported, []byte{0}) {
+		if len(name) > 0 {
+			names[string(name)] = true
+		}
+	}
+	for rest := t.strtab; len(names) == all; {
+		i := bytes.Index(rest, []byte("\x00"+crcPrefix))
+		if i < 0 {
+			break
+		}
+		rest = rest[i+1:]
+		name := cString(rest, 0)
+		if !names[string(name[len(crcPrefix):])] {
+			return false, nil
+		}
+		t.crcs = append(t.crcs, symbol{name: name})
+	}
+	return len(t.crcs) == all && len(names) == all, nil
+}
+
+// scanSymbols passes over the symbols from number first on. A riscv64 module has
+// ten thousand relaxation labels for each symbol that matters, so the work for a
+// label is two loads and three comparisons: a name can only begin with __crc_
+// where these bytes stand in the string table.
+func (o *object) scanSymbols(t *symtab, sym section, first uint64) error {
+	size := o.pick(16, 24)
+	first = max(first, 1) // entry 0 is reserved
+	crcFirst, crcLast := crcRange(t.strtab)
+	nameMax := uint32(min(uint64(len(t.strtab)), 1<<32-1))
 	shndxAt := o.pick(14, 6)
 	little := o.order == binary.ByteOrder(binary.LittleEndian)
-	index := 0
-	err = o.scan(sym.off, sym.size, size, func(b []byte) error {
-		for ; len(b) >= int(size); b = b[size:] {
+	from := min(first*size, sym.size)
+	return o.scan(sym.off+from, sym.size-from, size, func(b []byte) error {
+		for ; uint64(len(b)) >= size; b = b[size:] {
 			var name uint32
 			if little {
 				name = binary.LittleEndian.Uint32(b)
@@ -84,16 +140,12 @@ func (o *object) readSymtab(sym, str section) (*symtab, error) {
 				name = binary.BigEndian.Uint32(b)
 			}
 			undefined := b[shndxAt] == 0 && b[shndxAt+1] == 0
-			if undefined || name >= nameMax || (name >= first && name <= last) {
-				if index > 0 { // entry 0 is reserved
-					t.add(o, b[:size], name)
-				}
+			if undefined || name >= nameMax || (name >= crcFirst && name <= crcLast) {
+				t.add(o, b[:size], name)
 			}
-			index++
 		}
 		return nil
 	})
-	return t, err
 }
 
 // crcRange gives the first and the last place of __crc_ in the string table;
