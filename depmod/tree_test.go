@@ -159,7 +159,10 @@ func TestCompleteFromTheTree(t *testing.T) {
 			"modules.order":           "",
 			"modules.builtin.modinfo": "crc16.file=lib/crc16\x00crc16.license=GPL\x00two.file=a/one b/two\x00two2.file=b/two\x00two.file=a/one\x00file=x\x00",
 		}, map[string]string{"modules.builtin": "kernel/lib/crc16.ko\nkernel/a/one.ko\nkernel/b/two.ko\nkernel/a/one.ko\n"}, nil},
-		{"all are there", map[string]string{"modules.order": "", "modules.builtin": "", "modules.builtin.modinfo": ""}, map[string]string{}, nil},
+		{"all are there", map[string]string{"modules.order": "", "modules.builtin": "kernel/a.ko\n", "modules.builtin.modinfo": "a.file=a\x00"}, map[string]string{}, nil},
+		{"empty ones are as good as none", map[string]string{"modules.order": "", "modules.builtin": "", "modules.builtin.modinfo": ""},
+			map[string]string{"modules.builtin": "", "modules.builtin.modinfo": ""},
+			[]string{"warning modules.builtin modules.builtin", "warning modules.builtin.modinfo modules.builtin.modinfo"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fsys := tree(t, mods)

@@ -17,10 +17,13 @@ import (
 func TestWriteFileDiskFull(t *testing.T) {
 	tree := sample(t)
 	if dir := os.Getenv("INITRD_TEST_DISK_FULL"); dir != "" {
-		var limit uint64
-		fmt.Sscan(os.Getenv("INITRD_TEST_LIMIT"), &limit)
 		signal.Ignore(syscall.SIGXFSZ)
-		must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}))
+		var old syscall.Rlimit
+		must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old))
+		limit := old
+		fmt.Sscan(os.Getenv("INITRD_TEST_LIMIT"), &limit.Cur)
+		must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
+		defer syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old)
 		_, err := WriteFile(t.Context(), filepath.Join(dir, "img"), tree, Options{})
 		if !errors.Is(err, syscall.EFBIG) {
 			t.Errorf("got %v", err)

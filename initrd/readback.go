@@ -17,7 +17,7 @@ func readBack(ctx context.Context, image io.Reader, recs []record, c Compression
 		return fmt.Errorf("read back: %w", err)
 	}
 	defer z.Close() // it has only been read from
-	b := backReader{r: newReader(z), buf: make([]byte, bufferSize)}
+	b := backReader{r: newReader(z), buf: make([]byte, 64<<10)}
 	for i := range recs {
 		if err := b.entry(&recs[i]); err != nil {
 			return fmt.Errorf("read back: entry %d, %s: %w", i+1, recs[i].name, err)

@@ -29,7 +29,7 @@ type Summary struct {
 	Compressed int64 // bytes written
 }
 
-// bufferSize is what contents are copied and output is written in.
+// bufferSize is at most what contents are copied and output is written in.
 const bufferSize = 1 << 20
 
 // Write writes t to w as one archive in one compressed stream. It does not
@@ -76,12 +76,13 @@ func write(ctx context.Context, w io.Writer, t *Tree, o Options) ([]record, Summ
 	}
 	sum := Summary{Entries: len(recs), Raw: archiveSize(recs)}
 	count := counter{w: w}
-	out := bufio.NewWriterSize(&count, bufferSize)
+	buffer := int(min(bufferSize, sum.Raw))
+	out := bufio.NewWriterSize(&count, buffer)
 	z, err := o.Compression.writer(out, sum.Raw)
 	if err != nil {
 		return nil, Summary{}, err
 	}
-	if err := encode(ctx, z, recs); err != nil {
+	if err := encode(ctx, z, recs, make([]byte, buffer)); err != nil {
 		return nil, Summary{}, err
 	}
 	if err := z.Close(); err != nil {
@@ -94,10 +95,10 @@ func write(ctx context.Context, w io.Writer, t *Tree, o Options) ([]record, Summ
 	return recs, sum, nil
 }
 
-// encode writes the archive and sets the records' sums.
-func encode(ctx context.Context, w io.Writer, recs []record) error {
+// encode writes the archive, copying through buf, and sets the records' sums.
+func encode(ctx context.Context, w io.Writer, recs []record, buf []byte) error {
 	n := newNewcWriter(w)
-	c := copier{ctx: ctx, to: n, buf: make([]byte, bufferSize)}
+	c := copier{ctx: ctx, to: n, buf: buf}
 	for i := range recs {
 		r := &recs[i]
 		err := ctx.Err()

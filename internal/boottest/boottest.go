@@ -12,8 +12,8 @@
 //	console := boottest.Run(t, boottest.Machine{Initrd: image})
 //	for _, r := range boottest.Results(t, console) { … }
 //
-// What it needs and does not find (qemu, the lab) skips the test with one line,
-// but fails it where CI=true is set: there nothing may be missing.
+// What it needs and does not find (qemu, the lab of [kotest.Lab]) skips the test
+// with one line, but fails it where CI is "true": there nothing may be missing.
 package boottest
 
 import (
@@ -26,6 +26,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kstage/kstage/internal/kotest"
 )
 
 // Machine is a riscv64 machine of qemu's kind "virt" with one hart: with two,
@@ -51,7 +53,7 @@ func Run(t testing.TB, m Machine) string {
 		skip(t, "qemu-system-riscv64 is not installed")
 	}
 	if m.Kernel == "" {
-		m.Kernel = filepath.Join(Lab(t), "vmlinux")
+		m.Kernel = filepath.Join(kotest.Lab(t), "vmlinux")
 	}
 	if m.Timeout == 0 {
 		m.Timeout = 3 * time.Minute
@@ -92,24 +94,6 @@ func (m Machine) args() []string {
 			"-device", "virtio-blk-device,drive=d0")
 	}
 	return args
-}
-
-// Lab returns the directory of real test material: KSTAGE_LAB, or kstage-lab in
-// the user's cache directory.
-func Lab(t testing.TB) string {
-	t.Helper()
-	lab := os.Getenv("KSTAGE_LAB")
-	if lab == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		lab = filepath.Join(cache, "kstage-lab")
-	}
-	if _, err := os.Stat(filepath.Join(lab, "ready")); err != nil {
-		skip(t, "no lab in "+lab+": run lab/fetch, or set KSTAGE_LAB to where it is")
-	}
-	return lab
 }
 
 // skip skips the test for want of something, or fails it where CI=true.

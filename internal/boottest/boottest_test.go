@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kstage/kstage/internal/kotest"
 )
 
 // The images here are made with kmod's depmod and GNU cpio: what is tested is
@@ -116,7 +118,7 @@ func TestResults(t *testing.T) {
 // cpio, and returns the image.
 func pack(t *testing.T, dir, release string) string {
 	t.Helper()
-	depmod := exec.Command(filepath.Join(Lab(t), "depmod-34"), "-b", dir, release)
+	depmod := exec.Command(filepath.Join(kotest.Lab(t), "depmod-34"), "-b", dir, release)
 	if out, err := depmod.CombinedOutput(); err != nil {
 		t.Fatalf("depmod: %v\n%s", err, out)
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kstage/kstage/internal/kotest"
 )
 
 // AddModules copies modules of the lab's kernel into dir, at their places below
@@ -17,8 +19,8 @@ import (
 // dependencies must be named. Without names it takes all of them.
 func AddModules(t testing.TB, dir string, names ...string) string {
 	t.Helper()
-	tree := filepath.Join(Lab(t), "tree-xz")
-	release, paths := labModules(t, tree)
+	tree := kotest.LabTree(t, "xz")
+	paths := labModules(t, tree)
 	wanted := paths
 	if len(names) > 0 {
 		wanted = closure(t, tree, paths, names)
@@ -26,18 +28,17 @@ func AddModules(t testing.TB, dir string, names ...string) string {
 	for _, path := range wanted {
 		copyFile(t, filepath.Join(tree, path), filepath.Join(dir, path))
 	}
-	return release
+	return kotest.LabVersion(t)
 }
 
-// labModules returns the release of the lab's kernel, and the path of each of
-// its modules, from lib on, by name.
-func labModules(t testing.TB, tree string) (release string, paths map[string]string) {
+// labModules returns the path of each module of the lab's kernel, from lib on,
+// by name.
+func labModules(t testing.TB, tree string) map[string]string {
 	t.Helper()
-	paths = map[string]string{}
+	paths := map[string]string{}
 	err := fs.WalkDir(os.DirFS(tree), "lib/modules", func(path string, _ fs.DirEntry, err error) error {
 		name, isModule := strings.CutSuffix(filepath.Base(path), ".ko.xz")
 		if isModule {
-			release = strings.Split(path, "/")[2]
 			paths[underscores(name)] = path
 		}
 		return err
@@ -45,7 +46,7 @@ func labModules(t testing.TB, tree string) (release string, paths map[string]str
 	if err != nil {
 		t.Fatal(err)
 	}
-	return release, paths
+	return paths
 }
 
 // closure returns the part of paths that names and their dependencies need.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kstage/kstage/internal/kotest"
 )
 
 // AddInit puts the program of boottest/init into dir as /init, and the commands
@@ -25,7 +27,7 @@ func AddInit(t testing.TB, dir string, commands ...string) {
 // modprobe reads the text indexes: modules.dep, modules.alias, modules.symbols.
 func AddBusybox(t testing.TB, dir string) {
 	t.Helper()
-	copyFile(t, filepath.Join(Lab(t), "busybox"), filepath.Join(dir, "bin", "busybox"))
+	copyFile(t, filepath.Join(kotest.Lab(t), "busybox"), filepath.Join(dir, "bin", "busybox"))
 }
 
 // AddKmod puts the lab's kmod into dir, with the libraries it needs, as
@@ -33,7 +35,7 @@ func AddBusybox(t testing.TB, dir string) {
 // indexes: modules.dep.bin and its like.
 func AddKmod(t testing.TB, dir string) {
 	t.Helper()
-	from := filepath.Join(Lab(t), "kmod-rv64", "usr")
+	from := filepath.Join(kotest.Lab(t), "kmod-rv64", "usr")
 	copyFile(t, filepath.Join(from, "bin", "kmod"), filepath.Join(dir, "bin", "kmod"))
 	const loader = "ld-linux-riscv64-lp64d.so.1"
 	const libs = "riscv64-linux-gnu"
