@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,8 +41,14 @@ type kernel struct {
 	files []depmod.File
 }
 
+// indexMemory is when the garbage collector begins to work harder. Two workers
+// that unpack modules leave large buffers behind, for which it would wait until
+// the heap has doubled.
+const indexMemory = 128 << 20
+
 // index indexes the modules below dirs, one kernel version each.
 func (f *indexFlags) index(ctx context.Context, u *ui, root fs.FS, dirs []string) ([]*kernel, error) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(min(indexMemory, debug.SetMemoryLimit(-1))))
 	build, release, err := f.openBuild(dirs)
 	if err != nil {
 		return nil, err
