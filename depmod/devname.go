@@ -18,8 +18,10 @@ func (ix *indexer) devname() func(w *bufio.Writer) {
 		switch {
 		case name == "":
 		case number == "":
-			ix.problems = append(ix.problems, warning(RuleDevname, m.Path, "",
-				"the device name %s comes without a device number, left out", name))
+			p := warning(RuleDevname, m.Path, "", "the device name %s comes without a device number, left out", name)
+			p.Severity = Error
+			p.kmod = "Module '" + m.Name + "' has devname (" + name + ") but lacks major and minor information. Ignoring."
+			ix.problems = append(ix.problems, p)
 		default:
 			lines = append(lines, m.Name+" "+name+" "+number+"\n")
 		}

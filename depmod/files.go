@@ -18,27 +18,30 @@ type File struct {
 	Write func(w io.Writer) error
 }
 
-// Files gives the eleven index files, in the order in which kmod writes them,
-// and before them the lists that were missing and are made. Problems are what
-// did not find its way into an index.
+// Files gives the eleven index files, in the order in which kmod writes them
+// (ten for releases before 33, which had no weak dependencies), and before them
+// the lists that were missing and are made. Problems are what did not find its
+// way into an index.
 func (t *Tree) Files() ([]File, []Problem) {
 	ix := indexer{tree: t}
-	aliases, builtinAliases := ix.aliases(), ix.builtinAliases()
 	symbols := t.sortedSymbols()
-	files := t.madeFiles()
-	return append(files, []File{
+	files := append(t.madeFiles(), []File{
 		{Name: "modules.dep", Write: text("", t.dep)},
 		{Name: "modules.dep.bin", Write: ix.depIndex().writeTo},
 		{Name: "modules.alias", Write: text("# Aliases extracted from modules themselves.\n", t.lines("alias", "alias"))},
-		{Name: "modules.alias.bin", Write: aliases.writeTo},
+		{Name: "modules.alias.bin", Write: ix.aliases().writeTo},
 		{Name: "modules.softdep", Write: text("# Soft dependencies extracted from modules themselves.\n", t.lines("softdep", "softdep"))},
 		{Name: "modules.weakdep", Write: text("# Weak dependencies extracted from modules themselves.\n", t.lines("weakdep", "weakdep"))},
 		{Name: "modules.symbols", Write: text("# Aliases for symbols, used by symbol_request().\n", symbols.text)},
 		{Name: "modules.symbols.bin", Write: ix.symbolIndex(symbols).writeTo},
 		{Name: "modules.builtin.bin", Write: ix.builtins().writeTo},
-		{Name: "modules.builtin.alias.bin", Write: builtinAliases.writeTo},
+		{Name: "modules.builtin.alias.bin", Write: ix.builtinAliases().writeTo},
 		{Name: "modules.devname", Write: text("", ix.devname())},
-	}...), ix.problems
+	}...)
+	if t.compat < 33 {
+		files = slices.DeleteFunc(files, func(f File) bool { return f.Name == "modules.weakdep" })
+	}
+	return files, ix.problems
 }
 
 func (t *Tree) madeFiles() []File {
@@ -111,16 +114,18 @@ type symbolList []struct {
 	owner *Module
 }
 
+// sortedSymbols leaves out the kernel's own symbols, which no module offers.
 func (t *Tree) sortedSymbols() symbolList {
-	table := t.symbols()
-	names := make([]string, 0, len(table))
-	for name := range table {
-		names = append(names, name)
+	names := make([]string, 0, len(t.symbols))
+	for name, o := range t.symbols {
+		if o.module != nil {
+			names = append(names, name)
+		}
 	}
 	slices.SortFunc(names, compareHashed(symbolBuckets))
 	list := make(symbolList, len(names))
 	for i, name := range names {
-		list[i].name, list[i].owner = name, table[name].module
+		list[i].name, list[i].owner = name, t.symbols[name].module
 	}
 	return list
 }
@@ -153,7 +158,13 @@ func (x trie) writeTo(w io.Writer) error {
 	return err
 }
 
-func newTrie() trie { return trie{new(index.Builder)} }
+func (ix *indexer) newTrie() trie {
+	layout := index.PreOrder
+	if ix.tree.compat < 34 {
+		layout = index.PostOrder
+	}
+	return trie{&index.Builder{Layout: layout}}
+}
 
 // add enters a value; one with other than 7-bit characters does not fit the
 // format and stays out.
@@ -170,14 +181,14 @@ func (ix *indexer) normalized(path, alias string) (string, bool) {
 	key, err := index.Normalize(alias)
 	if err != nil {
 		p := warning(RuleBracket, path, "", "the alias %q stays out of the binary index: %v", alias, err)
-		p.Err = err
+		p.kmod = "Unmatched bracket in " + alias
 		ix.problems = append(ix.problems, p)
 	}
 	return key, err == nil
 }
 
 func (ix *indexer) depIndex() trie {
-	deps := newTrie()
+	deps := ix.newTrie()
 	var line strings.Builder
 	for i, m := range ix.tree.Modules {
 		line.Reset()
@@ -188,7 +199,7 @@ func (ix *indexer) depIndex() trie {
 }
 
 func (ix *indexer) aliases() trie {
-	aliases := newTrie()
+	aliases := ix.newTrie()
 	for i, m := range ix.tree.Modules {
 		if m.Info == nil {
 			continue
@@ -203,7 +214,7 @@ func (ix *indexer) aliases() trie {
 }
 
 func (ix *indexer) symbolIndex(symbols symbolList) trie {
-	x := newTrie()
+	x := ix.newTrie()
 	for _, s := range symbols {
 		ix.add(x, s.owner.Path, "symbol:"+s.name, s.owner.Name, uint32(s.owner.index))
 	}
@@ -213,12 +224,15 @@ func (ix *indexer) symbolIndex(symbols symbolList) trie {
 // builtins indexes the names in modules.builtin.
 func (ix *indexer) builtins() trie {
 	if !ix.tree.builtin.present {
+		ix.problems = append(ix.problems, missing(RuleBuiltin, builtinName))
 		return trie{}
 	}
-	x := newTrie()
+	x := ix.newTrie()
 	for line := range bytes.Lines(ix.tree.builtin.data) {
 		if c := line[0] | 0x20; c < 'a' || c > 'z' {
-			ix.problems = append(ix.problems, warning(RuleBuiltin, builtinName, "", "the line %q is no module path", line))
+			p := warning(RuleBuiltin, builtinName, "", "the line %q is no module path", line)
+			p.Severity, p.kmod = Error, "Invalid modules.builtin line: "+string(line)
+			ix.problems = append(ix.problems, p)
 			continue
 		}
 		name := ModuleName(strings.TrimSuffix(string(line), "\n"))
@@ -231,9 +245,10 @@ func (ix *indexer) builtins() trie {
 // last string without NUL and one without a module name count for nothing.
 func (ix *indexer) builtinAliases() trie {
 	if !ix.tree.builtinInfo.present {
+		ix.problems = append(ix.problems, missing(RuleBuiltinInfo, builtinInfoName))
 		return trie{}
 	}
-	x := newTrie()
+	x := ix.newTrie()
 	for data := string(ix.tree.builtinInfo.data); ; {
 		entry, rest, ended := strings.Cut(data, "\x00")
 		if !ended {

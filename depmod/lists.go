@@ -61,17 +61,26 @@ func (t *Tree) readLists(fsys fs.FS, o Options) error {
 		}
 		t.fromTree(o.KernelBuild != nil)
 	}
-	lines, err := parseOrder(t.order.data)
+	if !t.order.present && !o.Complete {
+		t.Problems = append(t.Problems, missing(RuleOrder, orderName))
+	}
+	lines, line, err := parseOrder(t.order.data)
 	if err != nil {
 		p := failure(RuleOrder, orderName, err)
 		p.Hint = "copy modules.order from the kernel's build again"
+		p.kmod = fmt.Sprintf("/%s:%d corrupted line misses '\\n'", orderName, line)
 		t.Problems = append(t.Problems, p)
 	}
-	sortModules(t.Modules, lines)
+	sortModules(t.Modules, lines, t.compat < 34)
 	if o.Complete && !t.order.present {
 		t.makeOrder()
 	}
 	return nil
+}
+
+// missing tells that a list is not there, for callers who want nothing made.
+func missing(rule, name string) Problem {
+	return Problem{Rule: rule, Severity: Warning, Path: name, Text: "is missing", Err: fs.ErrNotExist}
 }
 
 func readList(fsys fs.FS, name string) ([]byte, error) {

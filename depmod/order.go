@@ -62,18 +62,18 @@ func compareHashed(buckets uint32) func(a, b string) int {
 var errOrderLine = errors.New("a line is too long or the last one has no newline; the whole file is ignored")
 
 // parseOrder reads a modules.order: one path a line, its uncompressed name.
-func parseOrder(data []byte) ([]string, error) {
+func parseOrder(data []byte) (lines []string, number int, err error) {
 	const maxLine = 4095 // bytes, newline included
-	var lines []string
 	for len(data) > 0 {
+		number++
 		line, rest, ok := bytes.Cut(data, []byte("\n"))
 		if !ok || len(line) >= maxLine {
-			return nil, errOrderLine
+			return nil, number, errOrderLine
 		}
 		lines = append(lines, string(line))
 		data = rest
 	}
-	return lines, nil
+	return lines, number, nil
 }
 
 // orderKey is how modules.order names a module: without its packing.
@@ -85,12 +85,12 @@ func orderKey(path string) string {
 }
 
 // sortModules puts modules into the order of all index files: those that lines
-// names, in its order (the first of repeated lines counts), then the rest in
-// hash order.
-func sortModules(modules []*Module, lines []string) {
+// names, in its order, then the rest in hash order. Of repeated lines the first
+// counts, or with last the last.
+func sortModules(modules []*Module, lines []string, last bool) {
 	place := make(map[string]int, len(lines))
 	for i, line := range lines {
-		if _, seen := place[line]; !seen {
+		if _, seen := place[line]; !seen || last {
 			place[line] = i
 		}
 	}

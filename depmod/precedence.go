@@ -2,38 +2,52 @@ package depmod
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
-// precedence decides which of two files with one module name is taken.
-type precedence struct {
-	// search are the directories of depmod.d's search lines, best first.
-	search []string
-}
-
-// builtIn stands in a search list for every place that the list does not name.
-const builtIn = "built-in"
+// Words of a search line that are no directories.
+const (
+	builtIn  = "built-in" // every place that the list does not name
+	external = "external" // the external directories
+)
 
 // defaultSearch holds when no configuration says otherwise.
 var defaultSearch = []string{"updates"}
 
 // keeps tells whether the file that is known stays when another with the same
-// module name is met. Both get the number of the search word that covers them,
-// the last word being 0; what no word covers gets the number of "built-in", -1
-// without that word. The known one stays unless the newcomer ranks higher.
+// module name is met.
 //
-// Within one word the newcomer is looked at first and ends the test, so of two
-// files below the same word the later one wins. That is kmod's rule.
-func (p precedence) keeps(known, newcomer string) bool {
+// An override decides, the newest first. Else both get the number of the search
+// word that covers them, the last word being 0; what no word covers gets the
+// number of "built-in", -1 without that word. The known one stays unless the
+// newcomer ranks higher. Within one directory the newcomer is looked at first
+// and ends the test, so of two files below the same word the later one wins.
+// That is kmod's rule.
+func (c *Config) keeps(known, newcomer string) bool {
+	for _, override := range slices.Backward(c.Overrides) {
+		if stem(newcomer) == override {
+			return false
+		}
+		if stem(known) == override {
+			return true
+		}
+	}
 	unlisted, k, n := -1, -1, -1
-	for i := range p.search {
-		word := p.search[len(p.search)-1-i]
+	for i, place := range c.places() {
 		switch {
-		case word == builtIn:
+		case place == builtIn:
 			unlisted = i
-		case below(newcomer, word):
+		case path.IsAbs(place): // external; both are looked at
+			if below(newcomer, place) {
+				n = i
+			}
+			if below(known, place) {
+				k = i
+			}
+		case below(newcomer, place):
 			n = i
-		case below(known, word):
+		case below(known, place):
 			k = i
 		}
 	}
@@ -46,16 +60,43 @@ func (p precedence) keeps(known, newcomer string) bool {
 	return n <= k
 }
 
+// places lists the search words from the last to the first, with the external
+// directories in the place of that word.
+func (c *Config) places() []string {
+	words := c.Search
+	if len(words) == 0 {
+		words = defaultSearch
+	}
+	var places []string
+	for _, word := range slices.Backward(words) {
+		if word != external {
+			places = append(places, word)
+			continue
+		}
+		for _, dir := range slices.Backward(c.Externals) {
+			places = append(places, dir)
+		}
+	}
+	return places
+}
+
 func below(file, dir string) bool { return strings.HasPrefix(file, dir+"/") }
 
+// stem is a file's path without what follows the module name.
+func stem(file string) string {
+	dir, base := path.Split(file)
+	name, _, _ := strings.Cut(base, ".")
+	return dir + name
+}
+
 // choose leaves one file for each module name, and reports what it passed over.
-func (p precedence) choose(files []found) ([]*Module, []Problem) {
+func (c *Config) choose(files []found) ([]*Module, []Problem) {
 	taken := make(map[string]int, len(files))
 	modules := make([]*Module, 0, len(files))
 	var problems []Problem
 	for _, f := range files {
 		name := ModuleName(path.Base(f.path))
-		m := &Module{Path: f.path, Name: name, real: f.real}
+		m := &Module{Path: f.path, Name: name, file: f}
 		i, seen := taken[name]
 		if !seen {
 			taken[name] = len(modules)
@@ -63,7 +104,7 @@ func (p precedence) choose(files []found) ([]*Module, []Problem) {
 			continue
 		}
 		winner, loser := modules[i], m
-		if !p.keeps(winner.Path, m.Path) {
+		if !c.keeps(winner.Path, m.Path) {
 			winner, loser = m, winner
 			modules[i] = m
 		}

@@ -1,6 +1,9 @@
 package depmod
 
-import "fmt"
+import (
+	"fmt"
+	"io/fs"
+)
 
 // Severity tells how bad a [Problem] is.
 type Severity uint8
@@ -19,12 +22,16 @@ func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 
 // A Problem is one finding that did not stop the work.
 type Problem struct {
-	Rule     string   `json:"rule"`           // what kind of finding, a stable word
-	Severity Severity `json:"severity"`       //
+	Rule     string   `json:"rule"` // what kind of finding, a stable word
+	Severity Severity `json:"severity"`
 	Path     string   `json:"path,omitempty"` // the file concerned, below the module directory
 	Text     string   `json:"text"`           // what is the matter
 	Hint     string   `json:"hint,omitempty"` // what to do about it
 	Err      error    `json:"-"`              // the error behind it, if one
+
+	kmod   string      // how kmod words it, where that is not made of the rest
+	symbol string      // the symbol concerned
+	mode   fs.FileMode // of a special file
 }
 
 func (p Problem) String() string {
@@ -48,7 +55,12 @@ const (
 	RuleBracket     = "unmatched-bracket"
 	RuleASCII       = "non-ascii"
 	RuleDevname     = "devname"
-	RuleNoModules   = "no-modules"
+	RuleConfig      = "config"         // a line of depmod.d that makes no sense
+	RuleSymvers     = "module.symvers" // a line of Module.symvers that makes no sense
+	RuleSystemMap   = "system.map"     // a line of System.map that makes no sense
+	RuleSymbol      = "unknown-symbol" // a module needs what nobody has
+	RuleVersion     = "symbol-version" // a module was built against another version
+	RuleRepeated    = "repeated-entry" // an index has the same entry twice
 )
 
 func warning(rule, path, hint, format string, args ...any) Problem {

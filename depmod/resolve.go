@@ -5,39 +5,53 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/kstage/kstage/modinfo"
 )
 
-// owner tells who offers a symbol.
+// owner tells who offers a symbol; the kernel's own have no module.
 type owner struct {
 	module *Module
 	crc    uint64
 }
 
-// symbols maps every exported symbol to its owner; of several owners the last
-// in module order has it.
-func (t *Tree) symbols() map[string]owner {
+// A need is a module that another one needs, and the first symbol it needs
+// from there.
+type need struct {
+	module *Module
+	symbol string
+}
+
+// symbolTable maps every exported symbol to its owner; of several owners the
+// last in module order has it, before the kernel.
+func (t *Tree) symbolTable(kernel *KernelSymbols, prefix byte) map[string]owner {
 	table := make(map[string]owner)
+	if kernel != nil {
+		for name, crc := range kernel.crcs {
+			table[name] = owner{crc: crc}
+		}
+	}
 	for _, m := range t.Modules {
 		if m.Info == nil {
 			continue
 		}
 		for _, e := range m.Info.Exports {
-			table[e.Name] = owner{m, e.CRC}
+			table[dropPrefix(e.Name, prefix)] = owner{m, e.CRC}
 		}
 	}
 	return table
 }
 
 // resolve finds out what each module needs.
-func (t *Tree) resolve() error {
-	table := t.symbols()
+func (t *Tree) resolve(o Options) error {
+	t.symbols = t.symbolTable(o.Kernel, o.Prefix)
 	for i, m := range t.Modules {
 		m.index = i
 	}
 	for _, m := range t.Modules {
-		m.direct = directDeps(m, table)
+		t.directDeps(m, o)
 		for _, d := range m.direct {
-			d.users++
+			d.module.users++
 		}
 	}
 	if numbered := t.number(); numbered < len(t.Modules) {
@@ -50,20 +64,38 @@ func (t *Tree) resolve() error {
 	return nil
 }
 
-// directDeps lists the owners of what m imports, in order of first use.
-func directDeps(m *Module, table map[string]owner) []*Module {
+// directDeps lists the owners of what m imports, in order of first use, and
+// checks the imports where the kernel's symbols are known.
+func (t *Tree) directDeps(m *Module, o Options) {
 	if m.Info == nil {
-		return nil
+		return
 	}
-	var deps []*Module
 	for _, imp := range m.Info.Imports {
+		if imp.Bind == modinfo.ExtNamed {
+			continue // kmod does not read the extended table
+		}
 		// PowerPC names functions with a leading dot, exports lack it
-		o, ok := table[strings.TrimPrefix(imp.Name, ".")]
-		if ok && !slices.Contains(deps, o.module) {
-			deps = append(deps, o.module)
+		name := dropPrefix(strings.TrimPrefix(imp.Name, "."), o.Prefix)
+		from, known := t.symbols[name]
+		if o.Kernel != nil && o.Check && imp.Bind != modinfo.Weak {
+			t.check(m, imp, from, known, o.Kernel.Versions)
+		}
+		if from.module != nil && !slices.ContainsFunc(m.direct, func(n need) bool { return n.module == from.module }) {
+			m.direct = append(m.direct, need{from.module, imp.Name})
 		}
 	}
-	return deps
+}
+
+// check reports a symbol that nobody has, or has in another version.
+func (t *Tree) check(m *Module, imp modinfo.Import, from owner, known, versions bool) {
+	switch {
+	case !known:
+		t.Problems = append(t.Problems, Problem{Rule: RuleSymbol, Severity: Warning, Path: m.Path, symbol: imp.Name,
+			Text: "needs unknown symbol " + imp.Name})
+	case versions && from.crc != imp.CRC:
+		t.Problems = append(t.Problems, Problem{Rule: RuleVersion, Severity: Warning, Path: m.Path, symbol: imp.Name,
+			Text: fmt.Sprintf("disagrees about version of symbol %s: it wants 0x%08x, 0x%08x is there", imp.Name, imp.CRC, from.crc)})
+	}
 }
 
 // number gives every module a topological number, users before the used. Of the
@@ -85,8 +117,8 @@ func (t *Tree) number() int {
 		m.rank = next
 		next++
 		for _, d := range m.direct {
-			if users[d.index]--; users[d.index] == 0 {
-				free = append(free, d)
+			if users[d.module.index]--; users[d.module.index] == 0 {
+				free = append(free, d.module)
 			}
 		}
 	}
@@ -99,7 +131,7 @@ func closure(m *Module, seen []int, stamp int) []*Module {
 	var deps []*Module
 	seen[m.index] = stamp
 	for todo := slices.Clone(m.direct); len(todo) > 0; {
-		d := todo[len(todo)-1]
+		d := todo[len(todo)-1].module
 		todo = todo[:len(todo)-1]
 		if seen[d.index] == stamp {
 			continue
@@ -110,66 +142,4 @@ func closure(m *Module, seen []int, stamp int) []*Module {
 	}
 	slices.SortFunc(deps, func(a, b *Module) int { return cmp.Compare(a.rank, b.rank) })
 	return deps
-}
-
-// A CycleError tells that modules need each other in a circle, so that none of
-// them can be loaded first.
-type CycleError struct {
-	Cycles [][]string // names along each circle, the first one again at the end
-	Count  int        // modules in them
-}
-
-func (e *CycleError) Error() string {
-	var b strings.Builder
-	for _, c := range e.Cycles {
-		fmt.Fprintf(&b, "modules need each other in a circle: %s\n", strings.Join(c, " -> "))
-	}
-	fmt.Fprintf(&b, "%d modules are in such circles", e.Count)
-	return b.String()
-}
-
-// findCycles walks from each module that got no number, depth first, until the
-// walk comes back to where it began. Each module is walked through once, which
-// bounds the work (kmod's own walk does not end when a root leads into a circle
-// that it is no part of).
-func (t *Tree) findCycles() error {
-	e := &CycleError{}
-	var reported, visited = make(map[*Module]bool), make(map[*Module]bool)
-	for _, root := range t.Modules {
-		if root.rank >= 0 || reported[root] {
-			continue
-		}
-		clear(visited)
-		path := circle(root, root, visited)
-		if path == nil {
-			continue // it only leads into a circle
-		}
-		var names []string
-		for _, m := range path {
-			if !reported[m] {
-				reported[m] = true
-				e.Count++
-			}
-			names = append(names, m.Name)
-		}
-		e.Cycles = append(e.Cycles, append(names, root.Name))
-	}
-	return e
-}
-
-// circle returns a way from m back to root, nil if there is none.
-func circle(m, root *Module, visited map[*Module]bool) []*Module {
-	visited[m] = true
-	for _, d := range slices.Backward(m.direct) {
-		if d == root {
-			return []*Module{m}
-		}
-		if visited[d] || d.rank >= 0 {
-			continue
-		}
-		if rest := circle(d, root, visited); rest != nil {
-			return append([]*Module{m}, rest...)
-		}
-	}
-	return nil
 }

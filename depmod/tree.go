@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -23,6 +24,8 @@ type Tree struct {
 	Modules  []*Module // in the order of all index files
 	Problems []Problem // what was found on the way
 
+	compat                      int
+	symbols                     map[string]owner
 	order, builtin, builtinInfo source
 }
 
@@ -33,11 +36,22 @@ type Module struct {
 	Info *modinfo.Module // nil when the file could not be read
 	Deps []*Module       // all it needs, also indirectly; users before the used
 
-	real   string // where the file is, free of links
-	direct []*Module
+	file   found
+	err    error // why Info is nil
+	direct []need
 	index  int // place in Tree.Modules
 	users  int
 	rank   int // topological number; users have lower ones
+}
+
+// Direct yields the modules that m itself needs, in order of first use, each
+// with the first symbol that m needs from it.
+func (m *Module) Direct(yield func(*Module, string) bool) {
+	for _, n := range m.direct {
+		if !yield(n.module, n.symbol) {
+			return
+		}
+	}
 }
 
 // Options for [Scan]. The zero value is what kmod's depmod does.
@@ -46,14 +60,33 @@ type Options struct {
 	Workers int
 	// MaxModuleSize limits one unpacked module, see [modinfo.Reader.MaxSize].
 	MaxModuleSize int64
+	// Progress, if set, is called now and then with the number of modules read.
+	Progress func(done, total int)
+
 	// Complete makes modules.order, modules.builtin and
 	// modules.builtin.modinfo where they are missing: from KernelBuild if that
 	// is given, else from what the tree itself tells.
 	Complete bool
 	// KernelBuild is a kernel's build directory (O=), nil if none is known.
 	KernelBuild fs.FS
-	// Progress, if set, is called now and then with the number of modules read.
-	Progress func(done, total int)
+
+	// Config is what depmod.d says.
+	Config Config
+	// Host holds the external directories of Config, and Files; nil if there
+	// are none.
+	Host fs.FS
+	// Files, absolute paths, are taken instead of the directory's modules.
+	Files []string
+
+	// Kernel are the symbols of the kernel itself, nil if they are not known.
+	Kernel *KernelSymbols
+	// Check reports symbols that neither Kernel nor a module has.
+	Check bool
+	// Prefix is the character that symbols begin with on some old machines.
+	Prefix byte
+
+	// Compat is the kmod release whose files are wanted: 34 (also 0), 33 or 30.
+	Compat int
 }
 
 // Scan reads the modules below dir (lib/modules/VERSION) of fsys. Links are
@@ -62,47 +95,94 @@ type Options struct {
 // A module that cannot be read is a [Problem], not an error; it stays in
 // modules.dep, as with kmod. A cycle of dependencies is a [*CycleError].
 func Scan(ctx context.Context, fsys fs.FS, dir string, o Options) (*Tree, error) {
-	real, err := chroot.Resolve(fsys, dir)
-	if err != nil {
+	t := &Tree{Version: path.Base(dir), compat: o.Compat}
+	if t.compat == 0 {
+		t.compat = 34
+	}
+	if err := t.collect(fsys, dir, o); err != nil {
 		return nil, fmt.Errorf("modules: %w", err)
 	}
-	w := walker{fsys: fsys}
-	if err := w.walk(real); err != nil {
-		return nil, fmt.Errorf("modules: %w", err)
-	}
-	t := &Tree{Version: path.Base(dir), Dir: real, Problems: w.problems}
-	modules, duplicates := precedence{search: defaultSearch}.choose(w.files)
-	t.Modules = modules
-	t.Problems = append(t.Problems, duplicates...)
-	if err := t.readModules(ctx, fsys, o); err != nil {
+	if err := t.readModules(ctx, o); err != nil {
 		return nil, err
 	}
 	if err := t.readLists(fsys, o); err != nil {
 		return nil, err
 	}
-	return t, t.resolve()
+	for _, m := range t.Modules {
+		if m.err != nil {
+			p := failure(RuleModule, m.Path, m.err)
+			p.Hint = moduleHint(m.err)
+			t.Problems = append(t.Problems, p)
+		}
+	}
+	return t, t.resolve(o)
+}
+
+// collect finds the module files.
+func (t *Tree) collect(fsys fs.FS, dir string, o Options) error {
+	real, err := chroot.Resolve(fsys, dir)
+	if len(o.Files) > 0 {
+		t.Dir = path.Clean(dir)
+		if err == nil {
+			t.Dir = real
+		}
+		return t.takeFiles(o)
+	}
+	if err != nil {
+		return err
+	}
+	t.Dir = real
+	w := walker{fsys: fsys, config: &o.Config}
+	if err := w.walk(real, ""); err != nil {
+		return err
+	}
+	if o.Host != nil {
+		w.externals(o.Host, o.Config.Externals)
+	}
+	modules, duplicates := o.Config.choose(w.files)
+	t.Modules = modules
+	t.Problems = append(w.problems, duplicates...)
+	return nil
+}
+
+// takeFiles takes named files as the modules.
+func (t *Tree) takeFiles(o Options) error {
+	names := make(map[string]string)
+	for _, file := range o.Files {
+		name := ModuleName(path.Base(file))
+		if other, taken := names[name]; taken {
+			return fmt.Errorf("%s and %s are the same module: name one of them", other, file)
+		}
+		names[name] = file
+		f := found{fsys: o.Host, path: file, real: strings.TrimPrefix(path.Clean(file), "/")}
+		if rel, ok := strings.CutPrefix(f.real, t.Dir+"/"); ok {
+			f.path = rel
+		}
+		t.Modules = append(t.Modules, &Module{Path: f.path, Name: name, file: f})
+	}
+	return nil
 }
 
 // readModules reads the facts of every module, several at once. What each
 // worker finds lands at the module's own place, so timing decides nothing.
-func (t *Tree) readModules(ctx context.Context, fsys fs.FS, o Options) error {
+func (t *Tree) readModules(ctx context.Context, o Options) error {
 	workers := o.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	errs := make([]error, len(t.Modules))
+	reader := modinfo.Reader{MaxSize: o.MaxModuleSize, WithoutCRCs: o.Kernel == nil || !o.Kernel.Versions}
 	var next, done atomic.Int64
 	var wg sync.WaitGroup
 	for range min(workers, len(t.Modules)) {
 		wg.Go(func() {
-			r := modinfo.Reader{MaxSize: o.MaxModuleSize, WithoutCRCs: true}
+			r := reader
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= len(t.Modules) {
 					return
 				}
 				m := t.Modules[i]
-				m.Info, errs[i] = readModule(&r, fsys, m.real)
+				m.Info, m.err = readModule(&r, m.file)
 				if n := done.Add(1); o.Progress != nil {
 					o.Progress(int(n), len(t.Modules))
 				}
@@ -110,18 +190,11 @@ func (t *Tree) readModules(ctx context.Context, fsys fs.FS, o Options) error {
 		})
 	}
 	wg.Wait()
-	for i, err := range errs {
-		if err != nil {
-			p := failure(RuleModule, t.Modules[i].Path, err)
-			p.Hint = moduleHint(err)
-			t.Problems = append(t.Problems, p)
-		}
-	}
 	return ctx.Err()
 }
 
-func readModule(r *modinfo.Reader, fsys fs.FS, name string) (*modinfo.Module, error) {
-	f, err := fsys.Open(name)
+func readModule(r *modinfo.Reader, file found) (*modinfo.Module, error) {
+	f, err := file.fsys.Open(file.real)
 	if err != nil {
 		return nil, err
 	}

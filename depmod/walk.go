@@ -33,34 +33,52 @@ func ModuleName(file string) string {
 
 // A found file is a module file met by the walk.
 type found struct {
-	path string // as walked, below the module directory
-	real string // where it is in the file system, free of links
+	fsys fs.FS
+	path string // as walked, below the module directory; absolute if outside
+	real string // where it is in fsys, free of links
 }
 
 // walker collects the module files below a directory.
 type walker struct {
 	fsys     fs.FS
+	config   *Config
 	files    []found
 	problems []Problem
 }
 
-// walk lists the modules below dir, a name free of links. Directories come in
-// sorted order, so that the outcome does not depend on the file system. Links
-// are followed; "build" and "source" are passed over at every depth.
-func (w *walker) walk(dir string) error {
+// walk lists the modules below dir, a name free of links, as below rel.
+// Directories come in sorted order, so that the outcome does not depend on the
+// file system. Links are followed; "build", "source" and what the configuration
+// excludes are passed over at every depth.
+func (w *walker) walk(dir, rel string) error {
 	entries, err := fs.ReadDir(w.fsys, dir)
 	if err != nil {
 		return err
 	}
-	w.entries(entries, "", dir, []string{dir})
+	w.entries(entries, rel, dir, []string{dir})
 	return nil
+}
+
+// externals lists the modules of directories elsewhere, the last configured
+// first.
+func (w *walker) externals(host fs.FS, dirs []string) {
+	w.fsys = host
+	for _, dir := range slices.Backward(dirs) {
+		real, err := chroot.Resolve(host, dir)
+		if err == nil {
+			err = w.walk(real, dir)
+		}
+		if err != nil {
+			w.problems = append(w.problems, failure(RuleDirectory, dir, err))
+		}
+	}
 }
 
 // above holds the real directories from the top to this one.
 func (w *walker) entries(entries []fs.DirEntry, rel, real string, above []string) {
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	for _, e := range entries {
-		if name := e.Name(); name != "build" && name != "source" {
+		if name := e.Name(); !w.config.excluded(name) {
 			w.entry(e.Type(), path.Join(rel, name), path.Join(real, name), above)
 		}
 	}
@@ -78,9 +96,11 @@ func (w *walker) entry(typ fs.FileMode, rel, real string, above []string) {
 	case typ.IsDir():
 		w.directory(rel, real, above)
 	case !typ.IsRegular():
-		w.problems = append(w.problems, warning(RuleSpecial, rel, "", "is neither a file nor a directory, left out"))
+		p := warning(RuleSpecial, rel, "", "is neither a file nor a directory, left out")
+		p.mode = typ
+		w.problems = append(w.problems, p)
 	case ModuleSuffix(rel) != "":
-		w.files = append(w.files, found{rel, real})
+		w.files = append(w.files, found{w.fsys, rel, real})
 	}
 }
 

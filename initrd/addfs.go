@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 )
 
 // Problem is something found in a source that does not stop the work.
@@ -19,7 +20,9 @@ type Problem struct {
 // escape.
 //
 // Modes are taken as they are, but the root's own is not, which only tells how
-// the directory at hand was made. Owners become 0:0. Symbolic links are
+// the directory at hand was made. A directory on Windows has no permission to
+// execute in its modes: whoever adds one must know which files need it. Owners
+// become 0:0. Symbolic links are
 // recorded and never followed, which takes an fsys that is a [fs.ReadLinkFS].
 // Device numbers and hard links are known where fsys shows the host's own file
 // information; a device without numbers is an error.
@@ -95,7 +98,7 @@ func (a *adder) entry(p string, fi fs.FileInfo) (Entry, error) {
 		if err != nil {
 			return e, err
 		}
-		e.Target = target
+		e.Target = filepath.ToSlash(target) // Windows keeps links its own way
 	case fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice:
 		if !known {
 			return e, errors.New("the device's numbers are not known on this host")

@@ -120,13 +120,13 @@ func TestCompressionIsReproducible(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	large := words(zstdWindow + 100_000)
 	for _, s := range everyCompression {
-		c, data := compression(t, s), large[:500_000]
+		c, data := compression(t, s), large[:300_000]
 		if s == "zstd" {
 			data = large
 		}
 		runtime.GOMAXPROCS(1)
 		want := compress(t, c, data, len(data))
-		for _, procs := range []int{2, 16} {
+		for _, procs := range []int{2, 9} {
 			runtime.GOMAXPROCS(procs)
 			if got := compress(t, c, data, 1000*procs+1); !bytes.Equal(got, want) {
 				t.Errorf("%s: other bytes with %d processors", s, procs)

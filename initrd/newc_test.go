@@ -491,6 +491,7 @@ func TestGapContentLength(t *testing.T) {
 	}{
 		"shrunk": {7, "image: f: has 5 bytes, not the 7 it had when the tree was made"},
 		"grown":  {3, "image: f: has more than the 3 bytes it had when the tree was made"},
+		"empty":  {0, "image: f: has more than the 0 bytes it had when the tree was made"},
 	} {
 		e := File("f", 0o644, []byte("12345"))
 		e.Size = tt.size
@@ -498,5 +499,28 @@ func TestGapContentLength(t *testing.T) {
 		if err == nil || err.Error() != tt.want {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A body that has not the length its header says never passes for good.
+func TestBodyLength(t *testing.T) {
+	h := header{name: "a", ino: 1, mode: 0o100644, nlink: 1, size: 5}
+	for name, finish := range map[string]func(*newcWriter) error{
+		"next":  func(n *newcWriter) error { return n.next(h) },
+		"close": (*newcWriter).close,
+	} {
+		n := newNewcWriter(io.Discard)
+		must(t, n.next(h))
+		if _, err := n.Write([]byte("123")); err != nil {
+			t.Fatal(err)
+		}
+		if finish(n) == nil || n.close() == nil {
+			t.Errorf("%s after too few bytes: no error", name)
+		}
+	}
+	n := newNewcWriter(io.Discard)
+	must(t, n.next(h))
+	if _, err := n.Write([]byte("123456")); err == nil {
+		t.Error("too many bytes: no error")
 	}
 }

@@ -10,6 +10,12 @@ type record struct {
 	sum   uint32
 }
 
+// hasContent says whether there is anything to copy, or to look at: a file that
+// is meant to be empty may have grown since.
+func (r *record) hasContent() bool {
+	return r.size > 0 || r.mode&typeMask == typeRegular && r.entry.Size == 0 && r.entry.Open != nil
+}
+
 // plan lays out the archive: order, file numbers, links and sizes, all of it
 // known before the first byte is written.
 func plan(t *Tree, mtime uint32) ([]record, error) {

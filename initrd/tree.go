@@ -117,16 +117,14 @@ func (t *Tree) All() iter.Seq[Entry] {
 	}
 }
 
-func comparePaths(a, b string) int {
-	switch {
-	case a == b:
-		return 0
-	case a == rootPath:
-		return -1
-	case b == rootPath:
-		return 1
+func comparePaths(a, b string) int { return strings.Compare(orderKey(a), orderKey(b)) }
+
+// orderKey makes the root, above all else, sort before all else.
+func orderKey(p string) string {
+	if p == rootPath {
+		return ""
 	}
-	return strings.Compare(a, b)
+	return p
 }
 
 // NewLink returns a value for [Entry.Link] that no entry of the tree has yet.

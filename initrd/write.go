@@ -35,9 +35,9 @@ const bufferSize = 1 << 20
 // Write writes t to w as one archive in one compressed stream. It does not
 // check what arrives: [WriteFile] does.
 //
-// A file that cannot be opened or whose content does not have the size given
-// is an error. So is the end of ctx, which is looked at all along. After an
-// error w holds a part of an image.
+// A file that cannot be opened, or whose content has not the size its entry
+// says, is an error that names it. So is the end of ctx, noticed between
+// entries and while one is read. After an error w holds a part of an image.
 func Write(ctx context.Context, w io.Writer, t *Tree, o Options) (Summary, error) {
 	_, sum, err := write(ctx, w, t, o)
 	return sum, err
@@ -105,7 +105,7 @@ func encode(ctx context.Context, w io.Writer, recs []record, buf []byte) error {
 		if err == nil {
 			err = n.next(r.header)
 		}
-		if err == nil && r.size > 0 {
+		if err == nil && r.hasContent() {
 			r.sum, err = c.content(r)
 		}
 		if n.out.err != nil { // which is not the entry's fault

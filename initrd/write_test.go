@@ -17,7 +17,7 @@ import (
 func sample(t testing.TB) *Tree {
 	t.Helper()
 	tree := treeOf(t,
-		File("bin/busybox", 0o755, words(300_000)),
+		File("bin/busybox", 0o755, words(150_000)),
 		symlink("bin/sh", "busybox"),
 		symlink("init", "bin/sh"),
 		File("etc/motd", 0o644, []byte("welcome\n")),
@@ -141,7 +141,7 @@ func TestWriteFileFails(t *testing.T) {
 		"context": {func(cancel func()) Entry { return hooked("f", func() error { cancel(); return nil }) }, "image: f: context canceled", context.Canceled},
 	}
 	for name, tt := range tests {
-		for _, s := range everyCompression {
+		for _, s := range []string{"none", "gzip", "zstd"} {
 			ctx, cancel := context.WithCancel(t.Context())
 			dir := t.TempDir()
 			path := filepath.Join(dir, "initrd.img")
