@@ -101,8 +101,8 @@ func inCircle(m *Module) bool {
 
 // report notes the way that led to s, from its root on.
 func (e *CycleError) report(s *step, reported, done map[*Module]bool) {
-	var names []string
-	for ; s != nil; s = s.from {
+	names := []string{s.Name}
+	for s = s.from; s != nil; s = s.from {
 		names = append([]string{s.Name}, names...)
 		if done[s.Module] = true; !reported[s.Module] {
 			reported[s.Module] = true

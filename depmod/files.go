@@ -235,8 +235,8 @@ func (ix *indexer) builtins() trie {
 			ix.problems = append(ix.problems, p)
 			continue
 		}
-		name := ModuleName(strings.TrimSuffix(string(line), "\n"))
-		ix.add(x, builtinName, name, "", 0)
+		// a line without a dot keeps its newline in the name, as with kmod
+		ix.add(x, builtinName, ModuleName(string(line)), "", 0)
 	}
 	return x
 }

@@ -20,11 +20,15 @@ var moduleDirs = []string{"lib/modules", "usr/lib/modules"}
 var releaseName = regexp.MustCompile(`^[0-9]+\.[0-9]+`)
 
 // Find returns the module directories of every kernel version below the root of
-// fsys, sorted, free of links; none is not an error. A directory that is reached
-// in two ways is given once.
-func Find(fsys fs.FS) ([]string, error) {
+// fsys, sorted, free of links; none is not an error. They are looked for in tops,
+// without any in lib/modules and usr/lib/modules. A directory that is reached in
+// two ways is given once.
+func Find(fsys fs.FS, tops ...string) ([]string, error) {
+	if len(tops) == 0 {
+		tops = moduleDirs
+	}
 	var dirs []string
-	for _, top := range moduleDirs {
+	for _, top := range tops {
 		real, err := chroot.Resolve(fsys, top)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

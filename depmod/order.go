@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"path"
 	"slices"
 	"strings"
 )
@@ -76,12 +77,12 @@ func parseOrder(data []byte) (lines []string, number int, err error) {
 	return lines, number, nil
 }
 
-// orderKey is how modules.order names a module: without its packing.
-func orderKey(path string) string {
-	if s := ModuleSuffix(path); s != "" {
-		return strings.TrimSuffix(path, s) + ".ko"
-	}
-	return path
+// orderKey is how modules.order names a module: without its packing. kmod makes
+// it of the module name's length and three more bytes, so that of a name with a
+// dot in it, a.b.ko, it knows "a.b."; such names do not occur in a kernel.
+func orderKey(file string) string {
+	end := len(file) - len(path.Base(file)) + len(ModuleName(file)) + len(".ko")
+	return file[:min(end, len(file))]
 }
 
 // sortModules puts modules into the order of all index files: those that lines

@@ -1,7 +1,5 @@
 package depmod
 
-import "strings"
-
 // Repeated reports entries that an index holds twice: the same key with the same
 // value. They do no harm; depmod -w asks for them.
 func (t *Tree) Repeated() []Problem {
@@ -19,11 +17,14 @@ func (t *Tree) Repeated() []Problem {
 		}
 		for alias := range m.Info.All("alias") {
 			key, ok := ix.normalized(m.Path, alias)
-			if line := key + " " + m.Name; ok && seen[line] {
-				repeated(m, "alias", strings.TrimSpace(line))
-			} else {
-				seen[line] = true
+			if !ok {
+				continue
 			}
+			line := key + " " + m.Name
+			if seen[line] {
+				repeated(m, "alias", line)
+			}
+			seen[line] = true
 		}
 	}
 	return problems

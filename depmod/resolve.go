@@ -81,7 +81,7 @@ func (t *Tree) directDeps(m *Module, o Options) {
 			t.check(m, imp, from, known, o.Kernel.Versions)
 		}
 		if from.module != nil && !slices.ContainsFunc(m.direct, func(n need) bool { return n.module == from.module }) {
-			m.direct = append(m.direct, need{from.module, imp.Name})
+			m.direct = append(m.direct, need{from.module, name})
 		}
 	}
 }

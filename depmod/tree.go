@@ -93,7 +93,8 @@ type Options struct {
 // followed as if fsys were the root directory.
 //
 // A module that cannot be read is a [Problem], not an error; it stays in
-// modules.dep, as with kmod. A cycle of dependencies is a [*CycleError].
+// modules.dep, as with kmod. A cycle of dependencies is a [*CycleError]; the tree
+// that comes with it has no Deps.
 func Scan(ctx context.Context, fsys fs.FS, dir string, o Options) (*Tree, error) {
 	t := &Tree{Version: path.Base(dir), compat: o.Compat}
 	if t.compat == 0 {

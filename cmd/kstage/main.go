@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -23,9 +25,18 @@ const (
 	exitInterrupted = 130
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(dispatch(os.Args, os.Stdout, os.Stderr)) }
 
-// run is the whole program; tests call it in their own process.
+// dispatch lets the name that the program was called by decide what it is.
+func dispatch(argv []string, stdout, stderr io.Writer) int {
+	switch strings.TrimSuffix(filepath.Base(argv[0]), ".exe") {
+	case "depmod":
+		return depmodMain(argv[0], argv[1:], stdout, stderr)
+	}
+	return run(argv[1:], stdout, stderr)
+}
+
+// run is kstage itself.
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -60,6 +71,7 @@ func newRoot(u *ui) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "kstage",
 		Short:         "Turn a directory into a bootable initrd, with its kernel modules indexed",
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
