@@ -15,52 +15,186 @@ import (
 	"github.com/kstage/kstage/internal/atomicfile"
 )
 
+// depmodCommand is one run of kstage depmod.
+type depmodCommand struct {
+	*ui
+	index                                  indexFlags
+	base, out, moduleDir                   string
+	symvers, systemMap, prefix, compat     string
+	check, quick, show, warn, verbose, all bool
+}
+
 func newDepmod(u *ui) *cobra.Command {
-	var base, out string
-	var index indexFlags
+	d := &depmodCommand{ui: u}
 	cmd := &cobra.Command{
-		DisableFlagsInUseLine: true,
 		Use:                   "depmod [-b ROOT] [-o OUTDIR] [VERSION]",
+		DisableFlagsInUseLine: true,
 		Short:                 "Write the indexes of kernel modules (modules.dep and the rest)",
 		Long: `Write the indexes of the kernel modules below ROOT: modules.dep, modules.alias
 and the other files that modprobe and udev read, the same bytes as kmod's depmod
 writes. modules.order, modules.builtin and modules.builtin.modinfo are made where
-they are missing.`,
+they are missing. Without VERSION all versions below ROOT are indexed. depmod.d is
+ROOT's own.
+
+Called by the name depmod (by a link or a copy), kstage is kmod's depmod.`,
 		Example: `  kstage depmod -b ./initrd-rv64
-  kstage depmod -b ./rootfs -o ./out 6.12.0 --kernel-build ../linux`,
+  kstage depmod -b ./rootfs -o ./out 6.12.0 --kernel-build ../linux
+  kstage depmod -b ./rootfs -e -E ../linux/Module.symvers`,
 		Args: operands(cobra.MaximumNArgs(1), ""),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			root, err := openRoot(base)
-			if err != nil {
-				return err
-			}
-			defer root.Close()
-			dirs, err := versions(root.FS(), base, args)
-			if err != nil {
-				return err
-			}
-			kernels, err := index.index(cmd.Context(), u, root.FS(), dirs)
-			if err != nil {
-				return err
-			}
-			if out == "" {
-				out = base
-			}
-			for _, k := range kernels {
-				if err := k.write(out); err != nil {
-					return err
-				}
-			}
-			u.say("%s", out)
-			u.kernels(kernels)
-			return errors.Join(u.report(map[string]any{"kernels": kernels}), index.verdict(kernels))
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return d.run(cmd, args) },
 	}
-	cmd.Flags().StringVarP(&base, "basedir", "b", "/", "the `ROOT` below which lib/modules stands")
-	cmd.Flags().StringVarP(&out, "outdir", "o", "", "write below `OUTDIR` instead of ROOT")
-	index.add(cmd.Flags())
+	flags := cmd.Flags()
+	flags.StringVarP(&d.base, "basedir", "b", "/", "the `ROOT` below which lib/modules stands")
+	flags.StringVarP(&d.out, "outdir", "o", "", "write below `OUTDIR` instead of ROOT")
+	flags.StringVarP(&d.moduleDir, "moduledir", "m", "", "the `DIR` below ROOT that holds the versions (lib/modules or usr/lib/modules)")
+	flags.StringArrayVarP(&d.index.config, "config", "C", nil, "read depmod.d from this `PATH` of the host instead of ROOT's own")
+	flags.BoolVarP(&d.check, "errsyms", "e", false, "report symbols that nobody has, with -E or -F")
+	flags.StringVarP(&d.symvers, "symvers", "E", "", "the kernel's Module.symvers `FILE`")
+	flags.StringVarP(&d.systemMap, "filesyms", "F", "", "the kernel's System.map `FILE`")
+	flags.StringVarP(&d.prefix, "symbol-prefix", "P", "", "the `CHAR` that symbols begin with on some machines")
+	flags.BoolVarP(&d.show, "dry-run", "n", false, "print the text files to standard output, write nothing")
+	flags.BoolVarP(&d.quick, "quick", "A", false, "do nothing where the index is up to date")
+	flags.BoolVarP(&d.all, "all", "a", false, "index all modules (always so)")
+	flags.BoolVarP(&d.warn, "warn", "w", false, "report entries that an index holds twice")
+	flags.BoolVarP(&d.verbose, "verbose", "v", false, "print who needs whom for which symbol")
+	flags.StringVar(&d.compat, "compat", "34", "write what kmod `RELEASE` writes: 30, 33 or 34")
+	d.index.add(flags)
 	u.jsonFlag(cmd)
 	return cmd
+}
+
+func (d *depmodCommand) run(cmd *cobra.Command, args []string) error {
+	if err := d.settle(cmd); err != nil {
+		return err
+	}
+	root, err := openRoot(d.base)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	dirs, err := d.versions(root.FS(), args)
+	if err != nil {
+		return err
+	}
+	if dirs, err = d.stale(root.FS(), dirs); err != nil {
+		return err
+	}
+	kernels, err := d.index.index(cmd.Context(), d.ui, root.FS(), dirs)
+	if err != nil {
+		return err
+	}
+	if err := d.output(kernels); err != nil {
+		return err
+	}
+	return errors.Join(d.report(map[string]any{"kernels": kernels}), d.index.verdict(kernels))
+}
+
+// settle finds out what is wrong with the options before any work is done.
+func (d *depmodCommand) settle(cmd *cobra.Command) error {
+	wrong := func(format string, args ...any) error {
+		return &usageError{line: cmd.UseLine(), err: fmt.Errorf(format, args...)}
+	}
+	compat, known := map[string]int{"30": 30, "33": 33, "34": 34}[d.compat]
+	switch {
+	case !known:
+		return wrong("--compat takes 30, 33 or 34, not %s", d.compat)
+	case len(d.prefix) > 1:
+		return wrong("-P takes one character, not %q", d.prefix)
+	case d.check && d.symvers == "" && d.systemMap == "":
+		return wrong("-e needs the kernel's symbols: -E Module.symvers or -F System.map")
+	case d.json && (d.show || d.verbose):
+		return wrong("--json wants standard output for itself")
+	}
+	o := &d.index.options
+	o.Compat, o.Check, o.Host = compat, d.check, hostFS()
+	if d.prefix != "" {
+		o.Prefix = d.prefix[0]
+	}
+	if d.out == "" {
+		d.out = d.base
+	}
+	return d.readKernel(o)
+}
+
+// readKernel reads the kernel's symbols; a System.map that has none is worth one
+// line, not one for every symbol of every module.
+func (d *depmodCommand) readKernel(o *depmod.Options) error {
+	if d.symvers == "" && d.systemMap == "" {
+		return nil
+	}
+	kernel, problems, err := readKernelSymbols(d.symvers, d.systemMap, o.Prefix)
+	if err != nil {
+		return err
+	}
+	d.ui.problems("", problems)
+	if kernel.Stub {
+		if !d.json {
+			d.line("warning", "%s is a stub without the kernel's symbols, so they are not checked", d.systemMap)
+			d.hint("name the Module.symvers of the kernel's headers package with -E")
+		}
+		return nil
+	}
+	o.Kernel = kernel
+	return nil
+}
+
+func (d *depmodCommand) versions(root fs.FS, args []string) ([]string, error) {
+	if d.moduleDir != "" {
+		return versions(root, d.base, args, strings.Trim(d.moduleDir, "/"))
+	}
+	return versions(root, d.base, args)
+}
+
+// stale leaves out, with -A, the versions whose index is up to date.
+func (d *depmodCommand) stale(root fs.FS, dirs []string) ([]string, error) {
+	if !d.quick {
+		return dirs, nil
+	}
+	var stale []string
+	for _, dir := range dirs {
+		config, _, err := d.index.readConfig(root, path.Base(dir))
+		if err != nil {
+			return nil, err
+		}
+		fresh, err := depmod.UpToDate(root, dir, depmod.Options{Config: config})
+		switch {
+		case err != nil:
+			return nil, err
+		case fresh:
+			d.say("  %s: up to date", path.Base(dir))
+		default:
+			stale = append(stale, dir)
+		}
+	}
+	return stale, nil
+}
+
+// output writes the files, or prints them.
+func (d *depmodCommand) output(kernels []*kernel) error {
+	for _, k := range kernels {
+		if d.warn {
+			repeated := k.tree.Repeated()
+			d.ui.problems(k.Dir+"/", repeated)
+			k.Problems = append(k.Problems, repeated...)
+		}
+		if d.verbose {
+			printNeeds(d.ui.out, k.tree, filepath.Join(d.base, k.Dir))
+		}
+		var err error
+		if d.show {
+			err = printText(d.ui.out, k.files)
+		} else {
+			err = k.write(d.out)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !d.show && len(kernels) > 0 {
+		d.say("%s", d.out)
+		d.kernels(kernels)
+	}
+	return nil
 }
 
 // openRoot opens a directory that no link inside it can lead out of.
@@ -80,8 +214,8 @@ func openRoot(dir string) (*os.Root, error) {
 
 // versions finds the module directories that are meant: all, or that of one
 // version.
-func versions(root fs.FS, base string, args []string) ([]string, error) {
-	dirs, err := depmod.Find(root)
+func versions(root fs.FS, base string, args []string, tops ...string) ([]string, error) {
+	dirs, err := depmod.Find(root, tops...)
 	if err != nil {
 		return nil, err
 	}

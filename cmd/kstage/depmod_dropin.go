@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -257,27 +258,35 @@ func (d *depmodDropIn) upToDate() bool {
 
 // loadKernel reads the kernel's symbols for -e.
 func (d *depmodDropIn) loadKernel() error {
-	name, parse := d.symvers, depmod.ParseSymvers
-	if name == "" && d.systemMap != "" {
-		name = d.systemMap
-		parse = func(name string, data []byte) (*depmod.KernelSymbols, []depmod.Problem) {
-			return depmod.ParseSystemMap(name, data, d.prefixByte())
-		}
-	}
-	if name == "" {
+	if d.symvers == "" && d.systemMap == "" {
 		if d.check {
 			d.say("WARNING", "-e needs -E or -F")
 		}
 		return nil
 	}
-	data, err := os.ReadFile(name)
+	kernel, problems, err := readKernelSymbols(d.symvers, d.systemMap, d.prefixByte())
 	if err != nil {
-		return d.fatal("could not load %s: %s", name, systemText(err))
+		return d.fatal("could not load %s: %s", cmp.Or(d.symvers, d.systemMap), systemText(err))
 	}
-	var problems []depmod.Problem
-	d.kernel, problems = parse(name, data)
+	d.kernel = kernel
 	d.problems(problems)
 	return nil
+}
+
+// readKernelSymbols reads a Module.symvers, else a System.map.
+func readKernelSymbols(symvers, systemMap string, prefix byte) (*depmod.KernelSymbols, []depmod.Problem, error) {
+	data, err := os.ReadFile(cmp.Or(symvers, systemMap))
+	if err != nil {
+		return nil, nil, err
+	}
+	var kernel *depmod.KernelSymbols
+	var problems []depmod.Problem
+	if symvers != "" {
+		kernel, problems = depmod.ParseSymvers(symvers, data)
+	} else {
+		kernel, problems = depmod.ParseSystemMap(systemMap, data, prefix)
+	}
+	return kernel, problems, nil
 }
 
 func (d *depmodDropIn) prefixByte() byte {
@@ -297,6 +306,7 @@ func (d *depmodDropIn) problems(problems []depmod.Problem) {
 
 // index does the work.
 func (d *depmodDropIn) index() error {
+	defer boundMemory()()
 	o := depmod.Options{Kernel: d.kernel, Check: d.check, Prefix: d.prefixByte(), Compat: d.compat, Host: hostFS(), Files: d.files}
 	if err := d.checkFiles(); err != nil {
 		return err
@@ -350,13 +360,18 @@ func (d *depmodDropIn) configPaths() []string {
 	if len(d.config) == 0 {
 		return depmod.ConfigPaths
 	}
-	var paths []string
-	for _, p := range d.config {
+	return hostPaths(d.config)
+}
+
+// hostPaths gives paths of this machine as names in hostFS.
+func hostPaths(paths []string) []string {
+	var names []string
+	for _, p := range paths {
 		if abs, err := filepath.Abs(p); err == nil {
-			paths = append(paths, strings.TrimPrefix(filepath.ToSlash(abs), "/"))
+			names = append(names, strings.TrimPrefix(filepath.ToSlash(abs), "/"))
 		}
 	}
-	return paths
+	return names
 }
 
 // output prints or writes the files.
@@ -367,14 +382,7 @@ func (d *depmodDropIn) output(tree *depmod.Tree) error {
 	if d.show {
 		// no .bin is made, so nothing is found out about them
 		d.problems(slices.DeleteFunc(problems, func(p depmod.Problem) bool { return p.Rule != depmod.RuleDevname }))
-		for _, f := range files {
-			if path.Ext(f.Name) != ".bin" {
-				if err := f.Write(d.stdout); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		return printText(d.stdout, files)
 	}
 	if d.warn {
 		d.problems(tree.Repeated())
@@ -394,20 +402,36 @@ func (d *depmodDropIn) output(tree *depmod.Tree) error {
 
 // needs prints who needs whom for which symbol, with -v.
 func (d *depmodDropIn) needs(tree *depmod.Tree) {
-	if d.verbose == 0 {
-		return
+	if d.verbose > 0 {
+		printNeeds(d.stdout, tree, d.shownDir)
 	}
+}
+
+// printNeeds is depmod -v; dir is the module directory as it is to be shown.
+func printNeeds(w io.Writer, tree *depmod.Tree, dir string) {
 	full := func(m *depmod.Module) string {
 		if path.IsAbs(m.Path) {
 			return m.Path
 		}
-		return d.shownDir + "/" + m.Path
+		return dir + "/" + m.Path
 	}
 	for _, m := range tree.Modules {
 		for from, symbol := range m.Direct {
-			fmt.Fprintf(d.stdout, "%s needs \"%s\": %s\n", full(m), symbol, full(from))
+			fmt.Fprintf(w, "%s needs \"%s\": %s\n", full(m), symbol, full(from))
 		}
 	}
+}
+
+// printText is depmod -n: the text files, one after the other.
+func printText(w io.Writer, files []depmod.File) error {
+	for _, f := range files {
+		if f.Made == "" && path.Ext(f.Name) != ".bin" {
+			if err := f.Write(w); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // systemText is what strerror says, without the path that the message names.

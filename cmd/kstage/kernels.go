@@ -22,6 +22,9 @@ type indexFlags struct {
 	kernelBuild   string
 	maxModuleSize byteSize
 	strict        bool
+
+	config  []string       // depmod.d files of this host instead of the tree's own
+	options depmod.Options // what kstage depmod asks for besides
 }
 
 func (f *indexFlags) add(flags *pflag.FlagSet) {
@@ -38,6 +41,7 @@ type kernel struct {
 	Made     map[string]string `json:"made,omitempty"` // list → what it was made from
 	Problems []depmod.Problem  `json:"problems"`
 
+	tree  *depmod.Tree
 	files []depmod.File
 }
 
@@ -46,27 +50,49 @@ type kernel struct {
 // the heap has doubled.
 const indexMemory = 128 << 20
 
+// boundMemory holds while modules are read; the returned function ends it.
+func boundMemory() (restore func()) {
+	before := debug.SetMemoryLimit(-1)
+	debug.SetMemoryLimit(min(indexMemory, before))
+	return func() { debug.SetMemoryLimit(before) }
+}
+
 // index indexes the modules below dirs, one kernel version each.
 func (f *indexFlags) index(ctx context.Context, u *ui, root fs.FS, dirs []string) ([]*kernel, error) {
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(min(indexMemory, debug.SetMemoryLimit(-1))))
+	defer boundMemory()()
 	build, release, err := f.openBuild(dirs)
 	if err != nil {
 		return nil, err
 	}
 	var kernels []*kernel
 	for _, dir := range dirs {
-		o := depmod.Options{Complete: true, MaxModuleSize: int64(f.maxModuleSize), Progress: u.step("reading modules of " + path.Base(dir))}
+		o := f.options
+		o.Complete, o.MaxModuleSize, o.Progress = true, int64(f.maxModuleSize), u.step("reading modules of "+path.Base(dir))
 		if path.Base(dir) == release {
 			o.KernelBuild = build
+		}
+		var problems []depmod.Problem
+		if o.Config, problems, err = f.readConfig(root, path.Base(dir)); err != nil {
+			return nil, err
 		}
 		k, err := indexOne(ctx, root, dir, o)
 		if err != nil {
 			return nil, err
 		}
+		k.Problems = append(problems, k.Problems...)
 		u.problems(k.Dir+"/", k.Problems)
 		kernels = append(kernels, k)
 	}
 	return kernels, nil
+}
+
+// readConfig reads depmod.d. It is the tree's own, so that the outcome does not
+// depend on the host; -C names files of the host.
+func (f *indexFlags) readConfig(root fs.FS, version string) (depmod.Config, []depmod.Problem, error) {
+	if len(f.config) == 0 {
+		return depmod.ReadConfig(root, depmod.ConfigPaths, version)
+	}
+	return depmod.ReadConfig(hostFS(), hostPaths(f.config), version)
 }
 
 func indexOne(ctx context.Context, root fs.FS, dir string, o depmod.Options) (*kernel, error) {
@@ -81,7 +107,7 @@ func indexOne(ctx context.Context, root fs.FS, dir string, o depmod.Options) (*k
 	if err := allUnreadable(tree); err != nil {
 		return nil, err
 	}
-	k := &kernel{Version: tree.Version, Dir: tree.Dir, Modules: len(tree.Modules), Made: make(map[string]string)}
+	k := &kernel{tree: tree, Version: tree.Version, Dir: tree.Dir, Modules: len(tree.Modules), Made: make(map[string]string)}
 	files, problems := tree.Files()
 	k.files, k.Problems = files, slices.Concat([]depmod.Problem{}, tree.Problems, problems)
 	for _, file := range files {

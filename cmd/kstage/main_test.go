@@ -12,7 +12,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"kstage": main})
+	testscript.Main(m, map[string]func(){"kstage": main, "depmod": main, "modinfo": main})
 }
 
 // TestScripts runs every promise of the README, and what happens when a promise
