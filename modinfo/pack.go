@@ -9,7 +9,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/mikelolasagasti/xz"
+
+	"github.com/kstage/kstage/internal/xz"
 )
 
 // Compression is how a module file is packed.
@@ -50,17 +51,13 @@ func Detect(head []byte) Compression {
 	return None
 }
 
-// maxDict bounds the dictionary that an xz file may ask for. The largest
-// preset of xz(1) wants 64 MiB, the kernel build uses 1 to 2 MiB.
-const maxDict = 64 << 20
-
 // unpacker holds the decoders and the buffers that are used again from file to
 // file.
 type unpacker struct {
 	packed []byte // the file as it is
 	plain  []byte // what came out of it
 	gz     *gzip.Reader
-	xz     *xz.Reader
+	xz     xz.Decoder
 	zst    *zstd.Decoder
 }
 
@@ -80,25 +77,30 @@ func (u *unpacker) unpack(c Compression, r io.ReaderAt, size, limit int64) ([]by
 	case Gzip:
 		plain, err = u.gunzip(src, limit)
 	case XZ:
-		plain, err = u.unxz(src, limit)
+		plain, err = u.xz.DecodeAll(u.plain[:0], packed, limit)
 	default:
 		plain, err = u.unzstd(packed, limit)
 	}
 	if cap(plain) > cap(u.plain) {
 		u.plain = plain
 	}
-	return plain, packingError(err, c, src.n)
+	return plain, packingError(err, c, src.n, limit)
 }
 
 // packingError makes an error of a decoder one of ours.
-func packingError(err error, c Compression, off int64) error {
+func packingError(err error, c Compression, off, limit int64) error {
 	var ours *FormatError
+	var fromXZ *xz.FormatError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &ours):
 		return err
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, xz.ErrBuf):
+	case errors.Is(err, xz.ErrLimit):
+		return tooLarge(limit)
+	case errors.As(err, &fromXZ):
+		return &FormatError{Kind: ErrPacking, Offset: fromXZ.Offset, Text: fmt.Sprintf("%v: %s", fromXZ.Kind, fromXZ.Text)}
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return &FormatError{Kind: ErrPacking, Offset: off, Text: c.String() + " data is cut off or damaged"}
 	}
 	return &FormatError{Kind: ErrPacking, Offset: -1, Text: fmt.Sprintf("%v data: %v", c, err)}
@@ -112,20 +114,6 @@ func (u *unpacker) gunzip(src io.Reader, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	return readAll(u.plain[:0], u.gz, limit)
-}
-
-func (u *unpacker) unxz(src io.Reader, limit int64) ([]byte, error) {
-	var err error
-	if u.xz == nil {
-		u.xz, err = xz.NewReader(src, maxDict)
-	} else {
-		err = u.xz.Reset(src)
-	}
-	if err != nil {
-		u.xz = nil // a reader that failed in its first header keeps no use
-		return nil, err
-	}
-	return readAll(u.plain[:0], u.xz, limit)
 }
 
 // zstdWindow is the largest window that a zstd frame may declare. It costs

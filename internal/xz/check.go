@@ -1,0 +1,44 @@
+package xz
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"hash/crc32"
+	"hash/crc64"
+)
+
+// check is the id of the sum that follows each block. The format reserves
+// sixteen; four are defined. xz(1) unpacks without looking at the sum when it
+// does not know the id, libkmod's reader does the same, and so do we.
+type check byte
+
+const (
+	checkCRC32  check = 1
+	checkCRC64  check = 4
+	checkSHA256 check = 10
+)
+
+// size of the sum in bytes: 0; then three ids each for 4, 8, 16, 32, 64.
+func (c check) size() int {
+	if c == 0 {
+		return 0
+	}
+	return 4 << ((c - 1) / 3)
+}
+
+var crc64Table = crc64.MakeTable(crc64.ECMA)
+
+// matches tells whether sum is the one of data. Ids that have no meaning match.
+func (c check) matches(data, sum []byte) bool {
+	switch c {
+	case checkCRC32:
+		return binary.LittleEndian.Uint32(sum) == crc32.ChecksumIEEE(data)
+	case checkCRC64:
+		return binary.LittleEndian.Uint64(sum) == crc64.Checksum(data, crc64Table)
+	case checkSHA256:
+		want := sha256.Sum256(data)
+		return bytes.Equal(want[:], sum)
+	}
+	return true
+}

@@ -1,0 +1,109 @@
+package xz
+
+import "encoding/binary"
+
+// A chunk is a piece of LZMA2 data. Sizes are big-endian, for once.
+//
+//	00                                             end of the data
+//	01  unpacked-1 (2 bytes)  bytes                stored, the dictionary starts anew
+//	02  unpacked-1 (2 bytes)  bytes                stored
+//	1RRUUUUU  unpacked-1 (U: bits 16 to 20, then 2 bytes)
+//	    packed-1 (2 bytes)  [properties]  bytes    LZMA
+//
+// RR is what is reset before the chunk: 0 nothing, 1 the LZMA state, 2 also the
+// properties, which follow, 3 also the dictionary.
+type chunk struct {
+	control  byte
+	props    byte
+	unpacked int    // 1 to 2 MiB
+	data     []byte // 1 to 64 KiB
+	off      int    // of data in the file
+}
+
+func (c chunk) isLZMA() bool      { return c.control >= 0x80 }
+func (c chunk) resetsState() bool { return c.control >= 0xa0 }
+func (c chunk) hasProps() bool    { return c.control >= 0xc0 }
+func (c chunk) resetsDict() bool  { return c.control >= 0xe0 || c.control == 1 }
+
+// chunk reads the chunk at off; the one of control 0 has nothing else.
+func (s source) chunk(off int) (c chunk, next int, err error) {
+	b, err := s.at(off, 1, "LZMA2 chunk")
+	if err != nil || b[0] == 0 {
+		return chunk{}, off + 1, err
+	}
+	c.control = b[0]
+	size := 3
+	switch {
+	case c.hasProps():
+		size = 6
+	case c.isLZMA():
+		size = 5
+	case c.control > 2:
+		return c, 0, damaged(off, "LZMA2 chunk has control byte %#02x", c.control)
+	}
+	if b, err = s.at(off, size, "header of an LZMA2 chunk"); err != nil {
+		return c, 0, err
+	}
+	c.unpacked = int(binary.BigEndian.Uint16(b[1:])) + 1
+	packed := c.unpacked
+	if c.isLZMA() {
+		c.unpacked += int(c.control&0x1f) << 16
+		packed = int(binary.BigEndian.Uint16(b[3:])) + 1
+	}
+	if c.hasProps() {
+		c.props = b[5]
+	}
+	c.off = off + size
+	c.data, err = s.at(c.off, packed, "part of an LZMA2 chunk")
+	return c, c.off + packed, err
+}
+
+// chunks unpacks the LZMA2 data at off and returns the offset behind it. The
+// output since the last reset is the dictionary: it is never copied.
+func (d *Decoder) chunks(off int, dictSize uint32) (next int, err error) {
+	base := -1         // where the dictionary begins in the output
+	needProps := false // the dictionary was reset, the properties not yet
+	for {
+		c, next, err := d.src.chunk(off)
+		if err != nil || c.control == 0 {
+			return next, err
+		}
+		if c.resetsDict() {
+			base, needProps = len(d.out), true
+		}
+		if base < 0 {
+			return 0, damaged(off, "first LZMA2 chunk does not reset the dictionary")
+		}
+		if c.hasProps() {
+			needProps = false
+		}
+		if c.isLZMA() && needProps {
+			return 0, damaged(off, "LZMA2 chunk has no properties after a reset of the dictionary")
+		}
+		if err := d.room(c.unpacked, off); err != nil {
+			return 0, err
+		}
+		if !c.isLZMA() {
+			d.out = append(d.out, c.data...)
+		} else if err := d.lzmaChunk(c, base, dictSize); err != nil {
+			return 0, err
+		}
+		off = next
+	}
+}
+
+func (d *Decoder) lzmaChunk(c chunk, base int, dictSize uint32) error {
+	if c.hasProps() && !d.lzma.setProps(c.props) {
+		return damaged(c.off-1, "LZMA properties %#02x", c.props)
+	}
+	if c.resetsState() {
+		d.lzma.reset()
+	}
+	pos := len(d.out) - base
+	d.lzma.dict, d.lzma.dictSize = d.out[base:cap(d.out)], uint(dictSize)
+	if at, what := d.lzma.unpack(uint(pos), uint(pos+c.unpacked), c.data); what != "" {
+		return damaged(c.off+at, "%s", what)
+	}
+	d.out = d.out[:len(d.out)+c.unpacked]
+	return nil
+}
