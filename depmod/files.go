@@ -71,19 +71,19 @@ func text(header string, lines func(w *bufio.Writer)) func(io.Writer) error {
 
 // dep writes modules.dep: "PATH: PATH PATH…".
 func (t *Tree) dep(w *bufio.Writer) {
+	var line []byte
 	for _, m := range t.Modules {
-		m.depLine(w)
-		w.WriteByte('\n')
+		line = m.appendDep(line[:0])
+		w.Write(append(line, '\n'))
 	}
 }
 
-func (m *Module) depLine(w io.StringWriter) {
-	w.WriteString(m.Path)
-	w.WriteString(":")
+func (m *Module) appendDep(line []byte) []byte {
+	line = append(append(line, m.Path...), ':')
 	for _, d := range m.Deps {
-		w.WriteString(" ")
-		w.WriteString(d.Path)
+		line = append(append(line, ' '), d.Path...)
 	}
+	return line
 }
 
 // lines writes "WORD MODULE VALUE", for aliases "alias VALUE MODULE", for every
@@ -189,11 +189,8 @@ func (ix *indexer) normalized(path, alias string) (string, bool) {
 
 func (ix *indexer) depIndex() trie {
 	deps := ix.newTrie()
-	var line strings.Builder
 	for i, m := range ix.tree.Modules {
-		line.Reset()
-		m.depLine(&line)
-		ix.add(deps, m.Path, m.Name, line.String(), uint32(i))
+		ix.add(deps, m.Path, m.Name, string(m.appendDep(nil)), uint32(i))
 	}
 	return deps
 }

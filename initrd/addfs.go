@@ -10,9 +10,9 @@ import (
 
 // Problem is something found in a source that does not stop the work.
 type Problem struct {
-	Rule string // what kind of problem, one word: "socket" or "irregular"
-	Path string // where, as in [Entry.Path]
-	Text string // what, for a person to read
+	Rule string `json:"rule"` // what kind of problem, one word: "socket" or "irregular"
+	Path string `json:"path"` // where, as in [Entry.Path]
+	Text string `json:"text"` // what, for a person to read
 }
 
 // AddFS lays all of fsys over the tree, as [Tree.Put] does entry by entry.

@@ -143,7 +143,7 @@ func checkPath(p string) error {
 	for part := range strings.SplitSeq(p, "/") {
 		switch {
 		case part == "" || part == "." || part == "..":
-			return fmt.Errorf("path %q is not clean and relative: it has an empty part, . or ..", p)
+			return fmt.Errorf("path %q is not clean and relative: a part is empty, dot or dot-dot", p)
 		case len(part) > maxPart:
 			return fmt.Errorf("path %.40q... has a part of %d bytes, at most %d are allowed", p, len(part), maxPart)
 		}

@@ -86,10 +86,10 @@ func write(ctx context.Context, w io.Writer, t *Tree, o Options) ([]record, Summ
 		return nil, Summary{}, err
 	}
 	if err := z.Close(); err != nil {
-		return nil, Summary{}, fmt.Errorf("image: %w", err)
+		return nil, Summary{}, fmt.Errorf("image: %w", reason(err))
 	}
 	if err := out.Flush(); err != nil {
-		return nil, Summary{}, fmt.Errorf("image: %w", err)
+		return nil, Summary{}, fmt.Errorf("image: %w", reason(err))
 	}
 	sum.Compressed = count.n
 	return recs, sum, nil
@@ -109,14 +109,14 @@ func encode(ctx context.Context, w io.Writer, recs []record, buf []byte) error {
 			r.sum, err = c.content(r)
 		}
 		if n.out.err != nil { // which is not the entry's fault
-			return fmt.Errorf("image: %w", n.out.err)
+			return fmt.Errorf("image: %w", reason(n.out.err))
 		}
 		if err != nil {
 			return fmt.Errorf("image: %s: %w", r.name, err)
 		}
 	}
 	if err := n.close(); err != nil {
-		return fmt.Errorf("image: %w", err)
+		return fmt.Errorf("image: %w", reason(err))
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func TestBootEveryCompression(t *testing.T) {
 // own is not.
 func openDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "kstage-test-")
+	dir, err := os.MkdirTemp("", "kstage-test-") //nolint:usetesting // TempDir's parent is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}

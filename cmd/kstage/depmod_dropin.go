@@ -35,7 +35,6 @@ type depmodDropIn struct {
 	compat                 int
 	version                string
 	files                  []string
-	failed                 bool
 	kernel                 *depmod.KernelSymbols
 	shownDir, outDir, root string
 }

@@ -12,6 +12,7 @@ import (
 // Layout is the order of the nodes in the file. Readers do not care.
 type Layout int
 
+// The layouts.
 const (
 	PreOrder  Layout = iota // a node, then its children: kmod 34 and later
 	PostOrder               // the children, then their node: kmod 33 and earlier

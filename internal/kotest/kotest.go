@@ -73,6 +73,7 @@ type Module struct {
 // Kind says what a [Symbol] is to the module.
 type Kind int
 
+// The kinds.
 const (
 	Need    Kind = iota // undefined symbol
 	Weak                // weak undefined symbol
