@@ -13,6 +13,7 @@ import (
 
 	"github.com/kstage/kstage/depmod"
 	"github.com/kstage/kstage/internal/atomicfile"
+	"github.com/kstage/kstage/internal/rootfs"
 )
 
 // depmodCommand is one run of kstage depmod.
@@ -72,14 +73,14 @@ func (d *depmodCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer root.Close()
-	dirs, err := d.versions(root.FS(), args)
+	dirs, err := d.versions(root, args)
 	if err != nil {
 		return err
 	}
-	if dirs, err = d.stale(root.FS(), dirs); err != nil {
+	if dirs, err = d.stale(root, dirs); err != nil {
 		return err
 	}
-	kernels, err := d.index.index(cmd.Context(), d.ui, root.FS(), dirs)
+	kernels, err := d.index.index(cmd.Context(), d.ui, root, dirs)
 	if err != nil {
 		return err
 	}
@@ -198,8 +199,8 @@ func (d *depmodCommand) output(kernels []*kernel) error {
 }
 
 // openRoot opens a directory that no link inside it can lead out of.
-func openRoot(dir string) (*os.Root, error) {
-	root, err := os.OpenRoot(dir)
+func openRoot(dir string) (*rootfs.FS, error) {
+	root, err := rootfs.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, withHint(fmt.Errorf("%s: there is no such directory", dir), "name the directory that holds init, bin and lib/modules")
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kstage/kstage/depmod"
 	"github.com/kstage/kstage/internal/atomicfile"
+	"github.com/kstage/kstage/internal/rootfs"
 )
 
 // depmodDropIn is the program under the name depmod: kmod's options, messages
@@ -228,11 +229,11 @@ func (d *depmodDropIn) rootFS() (fs.FS, string, error) {
 	if base == "" || len(d.files) > 0 {
 		return hostFS(), strings.TrimPrefix(filepath.ToSlash(filepath.Clean("/"+d.shownDir)), "/"), nil
 	}
-	root, err := os.OpenRoot(base)
+	root, err := rootfs.Open(base)
 	if err != nil {
 		return nil, "", err
 	}
-	return root.FS(), d.moduleDir + "/" + d.version, nil
+	return root, d.moduleDir + "/" + d.version, nil
 }
 
 // hostFS is the whole file system of this machine.

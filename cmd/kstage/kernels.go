@@ -45,16 +45,22 @@ type kernel struct {
 	files []depmod.File
 }
 
-// indexMemory is when the garbage collector begins to work harder. Two workers
-// that unpack modules leave large buffers behind, for which it would wait until
-// the heap has doubled.
-const indexMemory = 128 << 20
+// indexMemory is when the garbage collector begins to work harder: two workers
+// that unpack modules leave large buffers behind. indexGrowth is how far the heap
+// grows before, in percent; it is small when no module is packed.
+const (
+	indexMemory = 128 << 20
+	indexGrowth = 200
+)
 
 // boundMemory holds while modules are read; the returned function ends it.
 func boundMemory() (restore func()) {
-	before := debug.SetMemoryLimit(-1)
-	debug.SetMemoryLimit(min(indexMemory, before))
-	return func() { debug.SetMemoryLimit(before) }
+	limit, growth := debug.SetMemoryLimit(-1), debug.SetGCPercent(indexGrowth)
+	debug.SetMemoryLimit(min(indexMemory, limit))
+	return func() {
+		debug.SetMemoryLimit(limit)
+		debug.SetGCPercent(growth)
+	}
 }
 
 // index indexes the modules below dirs, one kernel version each.

@@ -68,11 +68,11 @@ func (p *packer) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer root.Close()
-	kernels, err := p.kernelsBelow(cmd.Context(), root.FS())
+	kernels, err := p.kernelsBelow(cmd.Context(), root)
 	if err != nil {
 		return err
 	}
-	tree, problems, err := p.tree(root.FS(), kernels)
+	tree, problems, err := p.tree(root, kernels)
 	if err != nil {
 		return err
 	}
