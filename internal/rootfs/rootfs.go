@@ -36,7 +36,7 @@ func (f *FS) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.last != nil {
-		f.last.Close() // only read from
+		_ = f.last.Close() // only read from
 		f.last = nil
 	}
 	return f.top.Close()
@@ -60,7 +60,7 @@ func (f *FS) parent(name string) (*os.Root, string) {
 		return f.top, name
 	}
 	if f.last != nil {
-		f.last.Close() // only read from
+		_ = f.last.Close() // only read from
 	}
 	f.name, f.last = dir, sub
 	return sub, base
