@@ -171,12 +171,11 @@ func (t *Tree) readModules(ctx context.Context, o Options) error {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	reader := modinfo.Reader{MaxSize: o.MaxModuleSize, WithoutCRCs: o.Kernel == nil || !o.Kernel.Versions}
 	var next, done atomic.Int64
 	var wg sync.WaitGroup
 	for range min(workers, len(t.Modules)) {
 		wg.Go(func() {
-			r := reader
+			r := modinfo.Reader{MaxSize: o.MaxModuleSize, WithoutCRCs: o.Kernel == nil || !o.Kernel.Versions}
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= len(t.Modules) {
