@@ -20,6 +20,10 @@ type Options struct {
 	// ModTime is the modification time of every entry, in seconds since 1970.
 	// The format ends in 2106.
 	ModTime uint32
+
+	// Progress, if set, is called after each entry with the number of entries
+	// written.
+	Progress func(done, total int)
 }
 
 // Summary tells what was written.
@@ -82,7 +86,7 @@ func write(ctx context.Context, w io.Writer, t *Tree, o Options) ([]record, Summ
 	if err != nil {
 		return nil, Summary{}, err
 	}
-	if err := encode(ctx, z, recs, make([]byte, buffer)); err != nil {
+	if err := encode(ctx, z, recs, make([]byte, buffer), o.Progress); err != nil {
 		return nil, Summary{}, err
 	}
 	if err := z.Close(); err != nil {
@@ -96,7 +100,7 @@ func write(ctx context.Context, w io.Writer, t *Tree, o Options) ([]record, Summ
 }
 
 // encode writes the archive, copying through buf, and sets the records' sums.
-func encode(ctx context.Context, w io.Writer, recs []record, buf []byte) error {
+func encode(ctx context.Context, w io.Writer, recs []record, buf []byte, progress func(done, total int)) error {
 	n := newNewcWriter(w)
 	c := copier{ctx: ctx, to: n, buf: buf}
 	for i := range recs {
@@ -113,6 +117,9 @@ func encode(ctx context.Context, w io.Writer, recs []record, buf []byte) error {
 		}
 		if err != nil {
 			return fmt.Errorf("image: %s: %w", r.name, err)
+		}
+		if progress != nil {
+			progress(i+1, len(recs))
 		}
 	}
 	if err := n.close(); err != nil {

@@ -220,6 +220,7 @@ func (p *packer) tree(root fs.FS, kernels []*kernel) (*initrd.Tree, []initrd.Pro
 // write writes the image to where it is wanted; a dry run writes it to nowhere,
 // so that its size is known all the same.
 func (p *packer) write(ctx context.Context, tree *initrd.Tree, o initrd.Options) (initrd.Summary, error) {
+	o.Progress = p.step("packing")
 	switch {
 	case p.dryRun:
 		return initrd.Write(ctx, io.Discard, tree, o)
