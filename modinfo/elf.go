@@ -49,7 +49,7 @@ func openObject(img *image) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(head) < 16 || !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
+	if len(head) <= elf.EI_NIDENT || !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
 		return nil, &FormatError{Kind: ErrNotELF, Offset: -1, Text: "it starts with " + peek(head)}
 	}
 	o := &object{image: img}
@@ -135,6 +135,19 @@ func (o *object) section(i int) section {
 	s.name = cString(o.names, uint64(o.order.Uint32(b)))
 	s.inside = s.off <= o.size && s.size <= o.size-s.off
 	return s
+}
+
+// maxSectionName keeps section names that overlap from growing without end.
+const maxSectionName = 1024
+
+// list gives all sections but the empty one at the beginning.
+func (o *object) list() []Section {
+	list := make([]Section, 0, max(o.sections(), 1)-1)
+	for i := 1; i < o.sections(); i++ {
+		s := o.section(i)
+		list = append(list, Section{Name: string(s.name[:min(len(s.name), maxSectionName)]), Size: s.size})
+	}
+	return list
 }
 
 // cString returns the NUL-terminated string at off, nil when off lies outside.

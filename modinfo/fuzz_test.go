@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/kstage/kstage/internal/kotest"
 	"github.com/kstage/kstage/modinfo"
 )
@@ -22,11 +24,16 @@ func FuzzRead(f *testing.F) {
 	for _, seed := range [][]byte{plain, small, kotest.Gzip(plain), kotest.Zstd(small), kotest.XZ(small), kotest.XZ(plain[:99], plain[99:])} {
 		f.Add(seed)
 	}
-	r := modinfo.Reader{MaxSize: 1 << 20}
+	r := modinfo.Reader{MaxSize: 1 << 20, WithSignature: true, WithSections: true}
+	short := modinfo.Reader{MaxSize: 1 << 20, WithSignature: true, WithSections: true, WithoutSymbols: true}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := r.Read(bytes.NewReader(data), int64(len(data)))
 		if (m == nil) == (err == nil) {
 			t.Fatalf("module %v, error %v", m, err)
+		}
+		part, err := short.Read(bytes.NewReader(data), int64(len(data)))
+		if (part == nil) == (err == nil) || part == nil && m != nil {
+			t.Fatalf("without symbols: module %v, error %v", part, err)
 		}
 		if m == nil {
 			return
@@ -34,9 +41,13 @@ func FuzzRead(f *testing.F) {
 		if m.Size > 1<<20 {
 			t.Errorf("%d bytes in spite of the limit", m.Size)
 		}
+		m.Imports, m.Exports = nil, nil
+		if diff := cmp.Diff(m, part); diff != "" {
+			t.Error("with symbols -, without +:\n" + diff)
+		}
 		// the same bytes read from a file that is only known piece by piece
 		if m.Compression == modinfo.None {
-			if again, err := modinfo.Read(bytes.NewReader(data), int64(len(data))); err != nil || len(again.Imports) != len(m.Imports) {
+			if again, err := modinfo.Read(bytes.NewReader(data), int64(len(data))); err != nil || len(again.Fields) != len(m.Fields) {
 				t.Errorf("read again: %v", err)
 			}
 		}

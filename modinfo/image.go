@@ -34,8 +34,22 @@ func (m *image) at(off, n uint64) ([]byte, error) {
 	case off >= m.tailOff && off-m.tailOff+n <= uint64(len(m.tail)):
 		return m.tail[off-m.tailOff:][:n], nil
 	}
-	b := make([]byte, n)
-	return b, m.read(b, off)
+	return m.readNew(off, n)
+}
+
+// readNew reads into new room, which grows only as far as there is something to
+// read: that a file has so many bytes may be no more than its own claim.
+func (m *image) readNew(off, n uint64) ([]byte, error) {
+	const step = 1 << 20
+	var b []byte
+	for have := uint64(0); have < n; have = uint64(len(b)) {
+		more := min(n-have, max(have, step))
+		b = slices.Grow(b, int(more))[:have+more]
+		if err := m.read(b[have:], off+have); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
 }
 
 // ahead is how many bytes are read at once of a file's beginning, and before

@@ -1,6 +1,7 @@
 package modinfo
 
 import (
+	"bytes"
 	"debug/elf"
 	"fmt"
 	"io"
@@ -17,7 +18,8 @@ type Module struct {
 	Data        elf.Data
 	Machine     elf.Machine
 
-	// Fields are the strings of .modinfo in stored order.
+	// Fields are the strings of .modinfo in stored order; nil when there is no
+	// such section, empty when it holds none.
 	Fields []Field
 	// Exports are the symbols the module offers to others, in the order of
 	// its symbol table.
@@ -28,6 +30,16 @@ type Module struct {
 	Imports []Import
 	// BuildID is the content of the GNU build-id note, nil without one.
 	BuildID []byte
+	// Signature is what was appended when the module was signed, nil without.
+	Signature *Signature
+	// Sections are the parts of the object, in the order of its section table.
+	Sections []Section
+}
+
+// A Section is a part of an ELF object.
+type Section struct {
+	Name string // at most 1024 bytes of it
+	Size uint64 // in bytes, as it will be in memory; .bss takes none in the file
 }
 
 // A Field is one KEY=VALUE string of .modinfo.
@@ -49,6 +61,11 @@ const (
 	Listed               // only in __versions, not in the symbol table
 	ExtNamed             // only in __version_ext_names, not in the symbol table
 )
+
+// String gives strong, weak, listed, ext-named.
+func (b Bind) String() string {
+	return [...]string{"strong", "weak", "listed", "ext-named"}[b]
+}
 
 // An Import is a symbol that the module needs from the kernel or from another
 // module.
@@ -93,13 +110,18 @@ type Reader struct {
 	// Exports come. That spares the local symbols: in riscv64 modules nine
 	// tenths of what would be read, all relaxation labels.
 	WithoutCRCs bool
+	// WithoutSymbols leaves out Exports and Imports. What is left takes little
+	// reading; of a file of several xz blocks only some are unpacked.
+	WithoutSymbols bool
+	// WithSignature reads Module.Signature, WithSections Module.Sections.
+	WithSignature, WithSections bool
 
 	unpacker unpacker
 	room     image             // its buffers are used again
 	names    map[string]string // symbol names already seen, so that each is kept once
 }
 
-// ReadFile reads the module at path. Errors name it.
+// ReadFile reads all of the module at path. Errors name it.
 func ReadFile(path string) (*Module, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -117,9 +139,10 @@ func ReadFile(path string) (*Module, error) {
 	return m, nil
 }
 
-// Read reads one module of size bytes.
+// Read reads all of one module of size bytes.
 func Read(r io.ReaderAt, size int64) (*Module, error) {
-	return new(Reader).Read(r, size)
+	reader := Reader{WithSignature: true, WithSections: true}
+	return reader.Read(r, size)
 }
 
 // Read reads one module of size bytes, packed or plain. Of a plain one only the
@@ -140,21 +163,37 @@ func (r *Reader) Read(src io.ReaderAt, size int64) (*Module, error) {
 		return nil, tooLarge(limit)
 	}
 	packing := Detect(head[:])
-	img := &r.room
-	img.mem, img.file, img.size = nil, src, uint64(size)
-	if packing != None {
-		plain, err := r.unpacker.unpack(packing, src, size, limit)
-		if err != nil {
-			return nil, err
-		}
-		img = &image{mem: plain, size: uint64(len(plain))}
-	}
-	m, err := r.parse(img)
+	img, err := r.open(packing, src, size, limit)
 	if err != nil {
 		return nil, err
 	}
+	m, err := r.parse(img)
+	if err != nil {
+		return nil, blockError(err)
+	}
 	m.Compression = packing
 	return m, nil
+}
+
+// open gives the unpacked bytes: of a plain file none yet, of a packed one all,
+// but of xz only those blocks that will be asked for when these are few.
+func (r *Reader) open(packing Compression, src io.ReaderAt, size, limit int64) (*image, error) {
+	img := &r.room
+	img.mem, img.file, img.size = nil, src, uint64(size)
+	if packing == XZ && (r.WithoutSymbols || r.WithoutCRCs) {
+		if blocks := r.unpacker.blocks(src, size, limit); blocks != nil {
+			img.file, img.size = blocks, uint64(blocks.Size())
+			return img, nil
+		}
+	}
+	if packing == None {
+		return img, nil
+	}
+	plain, err := r.unpacker.unpack(packing, src, size, limit)
+	if err != nil {
+		return nil, err
+	}
+	return &image{mem: plain, size: uint64(len(plain))}, nil
 }
 
 func (r *Reader) parse(img *image) (*Module, error) {
@@ -170,16 +209,29 @@ func (r *Reader) parse(img *image) (*Module, error) {
 		m.Data = elf.ELFDATA2MSB
 	}
 	known := o.knownSections()
-	info, err := o.content(known[secModinfo])
-	if err != nil {
-		return nil, err
+	if known[secModinfo].exists {
+		info, err := o.content(known[secModinfo])
+		if err != nil {
+			return nil, err
+		}
+		m.Fields = parseFields(info)
 	}
-	m.Fields = parseFields(info)
 	note, err := o.content(known[secBuildID])
 	if err != nil {
 		return nil, err
 	}
 	m.BuildID = parseBuildID(note, o.order)
+	if r.WithSections {
+		m.Sections = o.list()
+	}
+	if r.WithSignature {
+		if m.Signature, err = readSignature(img); err != nil {
+			return nil, err
+		}
+	}
+	if r.WithoutSymbols {
+		return m, nil
+	}
 	return m, r.readSymbols(m, o, &known)
 }
 
@@ -224,9 +276,12 @@ func (o *object) content(s section) ([]byte, error) {
 }
 
 // parseFields splits .modinfo: strings parted by one or more NULs, a last one
-// without NUL counts too.
+// without NUL counts too. A byte that stands all alone is no string to kmod.
 func parseFields(info []byte) []Field {
-	var fields []Field
+	fields := []Field{}
+	if len(bytes.TrimLeft(info, "\x00")) <= 1 {
+		return fields
+	}
 	for s := range strings.SplitSeq(string(info), "\x00") {
 		if s == "" {
 			continue

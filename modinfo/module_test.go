@@ -16,7 +16,7 @@ import (
 )
 
 func read(b []byte) (*modinfo.Module, error) {
-	return modinfo.Read(bytes.NewReader(b), int64(len(b)))
+	return new(modinfo.Reader).Read(bytes.NewReader(b), int64(len(b)))
 }
 
 const everything = `
@@ -282,6 +282,20 @@ func TestClaimsCostNothing(t *testing.T) {
 	}).AllocedBytesPerOp()
 	if err == nil || allocated > 1<<20 {
 		t.Errorf("error %v, %d bytes allocated", err, allocated)
+	}
+}
+
+// A thousand symbols whose names are the ends of one long string would take a
+// thousand times its room.
+func TestOverlappingNames(t *testing.T) {
+	var symbols strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&symbols, "%02x%02x%s", i&0xff, i>>8, strings.Repeat("00", 22))
+	}
+	text := "stripped\nsection .symtab " + symbols.String() + "\nsection .strtab text=\"" + strings.Repeat("a", 100000) + "\\x00\""
+	_, err := read(kotest.Must(t, text))
+	if !errors.Is(err, modinfo.ErrMalformed) || !strings.Contains(err.Error(), "overlap") {
+		t.Errorf("got %v", err)
 	}
 }
 

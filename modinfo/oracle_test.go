@@ -21,7 +21,7 @@ import (
 // what debug/elf finds, once from a file (where only pieces are read) and once
 // from memory by way of gzip.
 func TestAgainstDebugELF(t *testing.T) {
-	var r modinfo.Reader
+	r := modinfo.Reader{WithSections: true}
 	for i, path := range modules(t, kotest.LabTree(t, "plain")) {
 		if i%10 != 0 {
 			continue
@@ -35,6 +35,10 @@ func TestAgainstDebugELF(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if got.Signature == nil {
+			t.Errorf("%s: no signature", path)
+		}
+		got.Signature = nil
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("%s: debug/elf -, from the file +:\n%s", path, diff)
 		}
@@ -86,6 +90,9 @@ func oracle(t *testing.T, data []byte) *modinfo.Module {
 		if k, v, _ := strings.Cut(string(s), "="); len(s) > 0 {
 			m.Fields = append(m.Fields, modinfo.Field{Key: k, Value: v})
 		}
+	}
+	for _, s := range f.Sections[1:] {
+		m.Sections = append(m.Sections, modinfo.Section{Name: s.Name, Size: s.Size})
 	}
 	symbols, err := f.Symbols()
 	if err != nil {
@@ -184,4 +191,42 @@ func (c *countReads) ReadAt(b []byte, off int64) (int, error) {
 	n, err := c.ReaderAt.ReadAt(b, off)
 	c.bytes += int64(n)
 	return n, err
+}
+
+// TestWithoutSymbols: what modinfo prints needs but little of a module's file.
+func TestWithoutSymbols(t *testing.T) {
+	full := modinfo.Reader{WithSignature: true}
+	short := modinfo.Reader{WithSignature: true, WithoutSymbols: true}
+	var size, bytesRead int64
+	for i, path := range modules(t, kotest.LabTree(t, "plain")) {
+		if i%10 != 0 {
+			continue
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted := &countReads{ReaderAt: f}
+		info, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := full.Read(f, info.Size())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := short.Read(counted, info.Size())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		size, bytesRead = size+info.Size(), bytesRead+counted.bytes
+		want.Imports, want.Exports = nil, nil
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%s: with symbols -, without +:\n%s", path, diff)
+		}
+	}
+	if bytesRead > size/20 {
+		t.Errorf("%d of %d bytes were read, at most a twentieth is wanted", bytesRead, size)
+	}
 }

@@ -58,6 +58,7 @@ type unpacker struct {
 	plain  []byte // what came out of it
 	gz     *gzip.Reader
 	xz     xz.Decoder
+	pieces xz.Reader
 	zst    *zstd.Decoder
 }
 
@@ -85,6 +86,25 @@ func (u *unpacker) unpack(c Compression, r io.ReaderAt, size, limit int64) ([]by
 		u.plain = plain
 	}
 	return plain, packingError(err, c, src.n, limit)
+}
+
+// blocks opens an xz file of more than one block so that each is unpacked when
+// it is asked for. Nil for another one, and for one with a fault, which unpack
+// will tell.
+func (u *unpacker) blocks(r io.ReaderAt, size, limit int64) *xz.Reader {
+	if u.pieces.Reset(r, size, limit) != nil || u.pieces.Blocks() < 2 {
+		return nil
+	}
+	return &u.pieces
+}
+
+// blockError is for an error of a block that was read as part of the image.
+func blockError(err error) error {
+	var block *xz.FormatError
+	if errors.As(err, &block) {
+		return packingError(err, XZ, block.Offset, 0)
+	}
+	return err
 }
 
 // packingError makes an error of a decoder one of ours.

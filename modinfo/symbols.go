@@ -15,6 +15,7 @@ type symtab struct {
 	undefined []symbol // no section, with a name
 	badName   bool     // some symbol's name lies outside the string table
 	badUndef  bool     // … and that symbol is undefined
+	taken     uint64   // bytes of the names taken so far
 }
 
 type symbol struct {
@@ -142,6 +143,9 @@ func (o *object) scanSymbols(t *symtab, sym section, first uint64) error {
 			undefined := b[shndxAt] == 0 && b[shndxAt+1] == 0
 			if undefined || name >= nameMax || (name >= crcFirst && name <= crcLast) {
 				t.add(o, b[:size], name)
+				if t.taken > t.room() {
+					return malformed(sym.off, "the names of the symbols overlap each other")
+				}
 			}
 		}
 		return nil
@@ -158,6 +162,11 @@ func crcRange(strtab []byte) (first, last uint32) {
 	return uint32(i), uint32(bytes.LastIndex(strtab, []byte(crcPrefix)))
 }
 
+// room is what the names of symbols may take together. They follow each other in
+// the string table, where a linker may at most let one be the end of another; a
+// hostile file could have millions that all begin in one long string.
+func (t *symtab) room() uint64 { return 4*uint64(len(t.strtab)) + 1<<20 }
+
 func (t *symtab) add(o *object, b []byte, name uint32) {
 	s := symbol{shndx: o.order.Uint16(b[o.pick(14, 6):]), info: b[o.pick(12, 4)], value: word(o.order, b[o.pick(4, 8):], o.wide)}
 	if uint64(name) >= uint64(len(t.strtab)) {
@@ -165,11 +174,17 @@ func (t *symtab) add(o *object, b []byte, name uint32) {
 		t.badUndef = t.badUndef || (s.shndx == 0 && !sparcRegister(o.machine, s.info))
 		return
 	}
+	isCRC := bytes.HasPrefix(t.strtab[name:], []byte(crcPrefix))
+	undefined := s.shndx == uint16(elf.SHN_UNDEF) && !sparcRegister(o.machine, s.info)
+	if !isCRC && !undefined {
+		return
+	}
 	s.name = cString(t.strtab, uint64(name))
-	if bytes.HasPrefix(s.name, []byte(crcPrefix)) {
+	t.taken += uint64(len(s.name))
+	if isCRC {
 		t.crcs = append(t.crcs, s)
 	}
-	if s.shndx == uint16(elf.SHN_UNDEF) && len(s.name) > 0 && !sparcRegister(o.machine, s.info) {
+	if undefined && len(s.name) > 0 {
 		t.undefined = append(t.undefined, s)
 	}
 }

@@ -32,6 +32,8 @@ func dispatch(argv []string, stdout, stderr io.Writer) int {
 	switch strings.TrimSuffix(filepath.Base(argv[0]), ".exe") {
 	case "depmod":
 		return depmodMain(argv[0], argv[1:], stdout, stderr)
+	case "modinfo":
+		return modinfoMain(argv[0], argv[1:], stdout, stderr)
 	}
 	return run(argv[1:], stdout, stderr)
 }

@@ -20,7 +20,7 @@ const (
 )
 
 // size of the sum in bytes: 0; then three ids each for 4, 8, 16, 32, 64.
-func (c check) size() int {
+func (c check) size() int64 {
 	if c == 0 {
 		return 0
 	}

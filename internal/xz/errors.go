@@ -12,8 +12,8 @@ var (
 	ErrFormat = errors.New("damaged xz data")
 	// ErrTruncated: the data ends before the format does.
 	ErrTruncated = errors.New("xz data is cut off")
-	// ErrUnsupported: valid, but of a kind that this package does not decode: a
-	// filter other than LZMA2, or header flags that have no meaning yet.
+	// ErrUnsupported: valid, but of a kind that this package does not unpack: a
+	// filter other than LZMA2, or flags that have no meaning yet.
 	ErrUnsupported = errors.New("unsupported xz data")
 	// ErrLimit: the data unpacks to more than the limit that the caller set.
 	ErrLimit = errors.New("xz data is too large unpacked")
@@ -33,18 +33,19 @@ func (e *FormatError) Error() string {
 // Unwrap lets errors.Is see the kind.
 func (e *FormatError) Unwrap() error { return e.Kind }
 
-func damaged(off int, format string, args ...any) error {
-	return &FormatError{Kind: ErrFormat, Offset: int64(off), Text: fmt.Sprintf(format, args...)}
+func fail(kind error, off int64, format string, args ...any) error {
+	return &FormatError{Kind: kind, Offset: off, Text: fmt.Sprintf(format, args...)}
 }
 
-func cutOff(off int, what string) error {
-	return &FormatError{Kind: ErrTruncated, Offset: int64(off), Text: what}
+func damaged(off int64, format string, args ...any) error {
+	return fail(ErrFormat, off, format, args...)
 }
 
-func unsupported(off int, format string, args ...any) error {
-	return &FormatError{Kind: ErrUnsupported, Offset: int64(off), Text: fmt.Sprintf(format, args...)}
-}
-
-func tooLarge(off int, limit int64) error {
-	return &FormatError{Kind: ErrLimit, Offset: int64(off), Text: fmt.Sprintf("limit of %d bytes is passed", limit)}
+// shift moves the place of an error that was found in a piece of the file.
+func shift(err error, by int64) error {
+	var f *FormatError
+	if errors.As(err, &f) {
+		f.Offset += by
+	}
+	return err
 }

@@ -1,101 +1,178 @@
 package xz
 
 import (
-	"encoding/binary"
-	"hash/crc32"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"math"
+	"slices"
 )
 
-// A record tells the sizes of a block: with header and check but without
-// padding, and unpacked.
-type record struct {
-	unpadded, unpacked int64
+// index lists the blocks of a file, as the indexes of its streams do.
+type index struct {
+	blocks []block
+	size   int64  // of all, unpacked
+	buf    []byte // the piece of the file that is looked at
 }
 
-// padded is the size of the block in the file.
-func (r record) padded() int64 { return r.unpadded + 3&^3 }
+// A block is a piece that unpacks without the others.
+type block struct {
+	check    check
+	off      int64 // in the file
+	unpadded int64 // size in the file, without the bytes that make it a multiple of 4
+	at       int64 // in the unpacked bytes
+	unpacked int64 // size there
+}
 
-// index reads the list of the blocks into recs and returns the offset behind
-// it.
+func (b block) padded() int64 { return (b.unpadded + 3) &^ 3 }
+
+// open looks the blocks up in the file r. It walks the streams from the last to
+// the first. The blocks take up to 64 times the memory of their index.
+func (x *index) open(r io.ReaderAt, size int64) error {
+	x.blocks, x.size = x.blocks[:0], 0
+	if b, err := x.read(r, 0, min(size, headerSize)); err != nil {
+		return err
+	} else if _, err = b.streamHeader(); err != nil {
+		return err
+	}
+	for end := size; end > 0; {
+		var err error
+		if end, err = x.padding(r, end); err != nil {
+			return err
+		}
+		if end, err = x.stream(r, end); err != nil {
+			return err
+		}
+	}
+	slices.Reverse(x.blocks)
+	for i := range x.blocks {
+		b := &x.blocks[i]
+		b.at = x.size
+		if b.unpacked > math.MaxInt64-x.size {
+			return damaged(b.off, "index lists more than 2^63 bytes")
+		}
+		x.size += b.unpacked
+	}
+	return nil
+}
+
+// read reads n bytes of the file, which is so long that they are there. They
+// are valid until the next call.
+func (x *index) read(r io.ReaderAt, off, n int64) (source, error) {
+	x.buf = slices.Grow(x.buf[:0], int(n))[:n]
+	if got, err := r.ReadAt(x.buf, off); int64(got) < n {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("read %d bytes at byte %d: %w", n, off, err)
+	}
+	return x.buf, nil
+}
+
+// padding returns the end of the stream whose padding ends at end. The first
+// bytes of the file are known to be no padding.
+func (x *index) padding(r io.ReaderAt, end int64) (int64, error) {
+	const step = 1 << 10
+	for rest := end; rest > 0; {
+		n := min(rest, step)
+		b, err := x.read(r, rest-n, n)
+		if err != nil {
+			return 0, err
+		}
+		b = bytes.TrimRight(b, "\x00")
+		rest -= n - int64(len(b))
+		if (end-rest)%4 != 0 && bytes.HasSuffix(b, []byte(footerMagic)) {
+			return 0, damaged(rest, "stream padding of %d bytes is not a multiple of 4", end-rest)
+		}
+		if len(b) > 0 {
+			return end - (end-rest)&^3, nil
+		}
+	}
+	return 0, damaged(0, "file has changed")
+}
+
+// stream reads what encloses the stream that ends at end. It appends the
+// blocks, the last one first, and returns where the stream begins.
+func (x *index) stream(r io.ReaderAt, end int64) (start int64, err error) {
+	if end < headerSize+footerSize {
+		return 0, fail(ErrTruncated, end, "part of the stream is missing")
+	}
+	end -= footerSize
+	b, err := x.read(r, end, footerSize)
+	if err != nil {
+		return 0, err
+	}
+	size, c, err := b.footer()
+	if err != nil {
+		return 0, shift(err, end)
+	}
+	if size > end-headerSize {
+		return 0, damaged(end+4, "stream footer tells an index of %d bytes", size)
+	}
+	end -= size
+	if b, err = x.read(r, end, size); err != nil {
+		return 0, err
+	}
+	first := len(x.blocks)
+	if err := x.records(b, c); err != nil {
+		return 0, shift(err, end)
+	}
+	slices.Reverse(x.blocks[first:])
+	for i := range x.blocks[first:] {
+		b := &x.blocks[first+i]
+		if b.padded() > end-headerSize {
+			return 0, damaged(end, "index lists more than there is")
+		}
+		end -= b.padded()
+		b.off = end
+	}
+	start = end - headerSize
+	if b, err = x.read(r, start, headerSize); err != nil {
+		return 0, err
+	}
+	if flags, err := b.streamHeader(); err != nil {
+		return 0, shift(err, start)
+	} else if flags != c {
+		return 0, damaged(start+6, "stream header has other flags than the footer")
+	}
+	return start, nil
+}
+
+// records appends the blocks that the index b of a stream lists.
 //
-//	00                                a block header never begins so
+//	00                                a block never begins so
 //	number of records
 //	unpadded size, unpacked size      for each block
 //	00...                             to a multiple of 4
 //	CRC32 of all before
-func (s source) index(off int, recs []record) ([]record, int, error) {
-	b, err := s.at(off, 1, "index")
+func (x *index) records(b source, c check) error {
+	b, err := b.summed(0, int64(len(b)), "index")
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	if b[0] != 0 {
-		return nil, 0, damaged(off, "index does not begin with 0")
+	if len(b) == 0 || b[0] != 0 {
+		return damaged(0, "index does not begin with 0")
 	}
-	count, next, err := s.number(off + 1)
+	count, next, err := b.number(1)
 	for ; err == nil && count > 0; count-- {
-		var r record
-		if r, next, err = s.record(next); err == nil {
-			recs = append(recs, r)
+		off, rec := next, block{check: c}
+		if rec.unpadded, next, err = b.number(off); err == nil {
+			rec.unpacked, next, err = b.number(next)
 		}
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	pad, err := s.at(next, pad4(next-off), "index padding")
-	if err != nil {
-		return nil, 0, err
-	}
-	if !zero(pad) {
-		return nil, 0, damaged(next, "index padding is not zero")
-	}
-	next += len(pad)
-	sum, err := s.at(next, 4, "index checksum")
-	if err != nil {
-		return nil, 0, err
-	}
-	if binary.LittleEndian.Uint32(sum) != crc32.ChecksumIEEE(s[off:next]) {
-		return nil, 0, damaged(next, "index checksum does not match")
-	}
-	return recs, next + 4, nil
-}
-
-// minUnpadded is the size of the smallest block: a header of 8 bytes would do,
-// the format's own bound is 5.
-const minUnpadded = 5
-
-func (s source) record(off int) (r record, next int, err error) {
-	if r.unpadded, next, err = s.number(off); err != nil {
-		return r, 0, err
-	}
-	if r.unpadded < minUnpadded || r.unpadded > math.MaxInt64-3 {
-		return r, 0, damaged(off, "index lists a block of %d bytes", r.unpadded)
-	}
-	r.unpacked, next, err = s.number(next)
-	return r, next, err
-}
-
-// claim is the unpacked size of the last stream as its index tells it, 0 if
-// there is no index. It is looked up ahead of all, so nothing is sure.
-func (s source) claim(scratch *[]record) (size int64) {
-	end := len(s)
-	for end >= 4 && zero(s[end-4:end]) {
-		end -= 4
-	}
-	end -= footerSize
-	f, err := s.footer(end)
-	if err != nil || f.indexSize > int64(end) {
-		return 0
-	}
-	recs, _, err := s.index(end-int(f.indexSize), (*scratch)[:0])
-	if err != nil {
-		return 0
-	}
-	*scratch = recs
-	for _, r := range recs {
-		if r.unpacked > math.MaxInt64-size {
-			return 0
+		if err == nil && (rec.unpadded == 0 || rec.unpadded > math.MaxInt64-3) {
+			err = damaged(off, "index lists a block of %d bytes", rec.unpadded)
 		}
-		size += r.unpacked
+		x.blocks = append(x.blocks, rec)
 	}
-	return size
+	if errors.Is(err, ErrTruncated) {
+		return damaged(int64(len(b)), "index is too short for its records")
+	}
+	if err != nil {
+		return err
+	}
+	if len(b)-int(next) > 3 {
+		return damaged(next, "index goes on behind its records")
+	}
+	return b.padding(next, "index")
 }

@@ -63,7 +63,7 @@ func (l *lzma) reset() {
 	}
 	l.length.reset()
 	l.repLength.reset()
-	for i := range l.literals[:(l.litMask|0xff)>>l.litShift+1] {
+	for i := range l.literals[:l.litMask>>l.litShift+1] {
 		even(l.literals[i][:])
 	}
 }
@@ -116,11 +116,11 @@ func (l *lzma) symbols(c coder, pos, end uint) (_ coder, what string) {
 		if c.isZero() {
 			p.zero()
 			lit := &l.literals[(pos<<8|last)&l.litMask>>(l.litShift&15)&15]
-			if state < 7 {
-				c, last = lit.tree().decode(c, in, 1)
-			} else {
-				c, last = lit.matched(c, in, uint(l.dict[pos-l.reps[0]-1]))
+			n = 1
+			if state >= 7 {
+				c, n = lit.matched(c, in, uint(l.dict[pos-l.reps[0]-1]))
 			}
+			c, last = lit.tree().decode(c, in, n)
 			last &= 0xff
 			l.dict[pos] = byte(last)
 			pos++

@@ -17,7 +17,7 @@ type chunk struct {
 	props    byte
 	unpacked int    // 1 to 2 MiB
 	data     []byte // 1 to 64 KiB
-	off      int    // of data in the file
+	off      int64  // of data in the block
 }
 
 func (c chunk) isLZMA() bool      { return c.control >= 0x80 }
@@ -26,13 +26,13 @@ func (c chunk) hasProps() bool    { return c.control >= 0xc0 }
 func (c chunk) resetsDict() bool  { return c.control >= 0xe0 || c.control == 1 }
 
 // chunk reads the chunk at off; the one of control 0 has nothing else.
-func (s source) chunk(off int) (c chunk, next int, err error) {
+func (s source) chunk(off int64) (c chunk, next int64, err error) {
 	b, err := s.at(off, 1, "LZMA2 chunk")
 	if err != nil || b[0] == 0 {
 		return chunk{}, off + 1, err
 	}
 	c.control = b[0]
-	size := 3
+	size := int64(3)
 	switch {
 	case c.hasProps():
 		size = 6
@@ -54,13 +54,13 @@ func (s source) chunk(off int) (c chunk, next int, err error) {
 		c.props = b[5]
 	}
 	c.off = off + size
-	c.data, err = s.at(c.off, packed, "part of an LZMA2 chunk")
-	return c, c.off + packed, err
+	c.data, err = s.at(c.off, int64(packed), "part of an LZMA2 chunk")
+	return c, c.off + int64(packed), err
 }
 
 // chunks unpacks the LZMA2 data at off and returns the offset behind it. The
 // output since the last reset is the dictionary: it is never copied.
-func (d *Decoder) chunks(off int, dictSize uint32) (next int, err error) {
+func (d *Decoder) chunks(off int64, dictSize uint) (next int64, err error) {
 	base := -1         // where the dictionary begins in the output
 	needProps := false // the dictionary was reset, the properties not yet
 	for {
@@ -80,7 +80,7 @@ func (d *Decoder) chunks(off int, dictSize uint32) (next int, err error) {
 		if c.isLZMA() && needProps {
 			return 0, damaged(off, "LZMA2 chunk has no properties after a reset of the dictionary")
 		}
-		if err := d.room(c.unpacked, off); err != nil {
+		if err := d.room(c.unpacked); err != nil {
 			return 0, err
 		}
 		if !c.isLZMA() {
@@ -92,7 +92,7 @@ func (d *Decoder) chunks(off int, dictSize uint32) (next int, err error) {
 	}
 }
 
-func (d *Decoder) lzmaChunk(c chunk, base int, dictSize uint32) error {
+func (d *Decoder) lzmaChunk(c chunk, base int, dictSize uint) error {
 	if c.hasProps() && !d.lzma.setProps(c.props) {
 		return damaged(c.off-1, "LZMA properties %#02x", c.props)
 	}
@@ -100,9 +100,9 @@ func (d *Decoder) lzmaChunk(c chunk, base int, dictSize uint32) error {
 		d.lzma.reset()
 	}
 	pos := len(d.out) - base
-	d.lzma.dict, d.lzma.dictSize = d.out[base:cap(d.out)], uint(dictSize)
+	d.lzma.dict, d.lzma.dictSize = d.out[base:cap(d.out)], dictSize
 	if at, what := d.lzma.unpack(uint(pos), uint(pos+c.unpacked), c.data); what != "" {
-		return damaged(c.off+at, "%s", what)
+		return damaged(c.off+int64(at), "%s", what)
 	}
 	d.out = d.out[:len(d.out)+c.unpacked]
 	return nil

@@ -95,16 +95,19 @@ func (c coder) bit(bound uint) (_ coder, zero uint) {
 	return c, zero
 }
 
-func (p prob) after(zero uint) prob {
+// adapt is the probability p after a bit.
+func adapt(p, zero uint) prob {
 	to := int(-zero&(probTop-probLow)) + probLow
-	return p + prob((to-int(p))>>probMove)
+	return prob(int(p) + (to-int(p))>>probMove)
 }
 
 // A tree decodes numbers bit by bit, the highest first. Each bit has its own
 // probability for each value of the bits above: node 1 is the root, the two
 // bits that follow node n are at 2n and 2n+1. Room for a row below the leaves
 // lets both children be read before it is known which one is next.
-type tree [256*2 + 1]prob
+type tree [treeSize]prob
+
+const treeSize = 2*256 + 1
 
 // decode goes from node n to a leaf, 256 and up: numbers of less than 8 bits
 // begin further down, so that several of them share a tree.
@@ -115,7 +118,7 @@ func (t *tree) decode(c coder, in *input, n uint) (coder, uint) {
 		p0, p1 := uint(t[child]), uint(t[child+1])
 		var zero uint
 		c, zero = c.bit(c.bound(p))
-		t[n&0xff] = prob(p).after(zero)
+		t[n&0xff] = adapt(p, zero)
 		p = choose(zero, p0, p1)
 		n = child + 1 - zero
 	}
@@ -132,34 +135,35 @@ func (t *literal) matched(c coder, in *input, match uint) (coder, uint) {
 		c = c.fill(in)
 		match <<= 1
 		bit := match >> 8 & 1
-		p := &t[256+bit<<8+n]
+		i := 256 + bit<<8 + n
+		p := uint(t[i])
 		var zero uint
-		c, zero = c.bit(c.bound(uint(*p)))
-		*p = p.after(zero)
+		c, zero = c.bit(c.bound(p))
+		t[i] = adapt(p, zero)
 		n = 2*n + bit
 		if zero == bit {
 			n ^= 1
 			break
 		}
 	}
-	return t.tree().decode(c, in, n)
+	return c, n
 }
 
 // literal is the trees of a byte: without a match, with one that has a 0 next,
 // with one that has a 1 next.
 type literal [256 * 3]prob
 
-func (t *literal) tree() *tree { return (*tree)(t[:len(tree{})]) }
+func (t *literal) tree() *tree { return (*tree)(t[:treeSize]) }
 
 // reverse decodes a number of up to 5 bits, the lowest first.
 func (t *reverseTree) decode(c coder, in *input, bits uint) (coder, uint) {
 	n, v := uint(1), uint(0)
 	for i := range bits {
 		c = c.fill(in)
-		p := &t[n&31]
+		p := uint(t[n&31])
 		var zero uint
-		c, zero = c.bit(c.bound(uint(*p)))
-		*p = p.after(zero)
+		c, zero = c.bit(c.bound(p))
+		t[n&31] = adapt(p, zero)
 		n = 2*n + 1 - zero
 		v |= (1 - zero) << (i & 31)
 	}
