@@ -41,7 +41,7 @@ func TestBadContainer(t *testing.T) {
 	}
 	broken := func(edit func(string, []byte) []byte) []byte {
 		s := good
-		s.break_ = edit
+		s.spoil = edit
 		return s.bytes()
 	}
 	filter := func(f ...byte) []byte {

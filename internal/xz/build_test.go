@@ -12,7 +12,7 @@ type stream struct {
 	check  byte
 	blocks []rawBlock
 	edit   func(part string, b []byte) []byte // changes a part before it gets its checksum
-	break_ func(part string, b []byte) []byte // changes a part with its checksum
+	spoil  func(part string, b []byte) []byte // changes a part with its checksum
 }
 
 // rawBlock is LZMA2 data and what it unpacks to.
@@ -30,8 +30,8 @@ func (s stream) part(name string, b []byte, sum bool) []byte {
 	if sum {
 		b = le32(b, crc32.ChecksumIEEE(b))
 	}
-	if s.break_ != nil {
-		b = s.break_(name, b)
+	if s.spoil != nil {
+		b = s.spoil(name, b)
 	}
 	return b
 }
