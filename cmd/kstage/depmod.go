@@ -7,9 +7,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kstage/kstage/depmod"
 	"github.com/kstage/kstage/internal/atomicfile"
@@ -247,10 +249,25 @@ func (k *kernel) write(out string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for _, file := range k.files {
-		if err := atomicfile.Write(filepath.Join(dir, file.Name), 0o644, func(f *os.File) error { return file.Write(f) }); err != nil {
-			return fmt.Errorf("%s: %w", file.Name, err)
+	for i, err := range writeFiles(dir, k.files) {
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.files[i].Name, err)
 		}
 	}
 	return nil
+}
+
+// writeFiles writes files, several at once, and gives the error of each.
+func writeFiles(dir string, files []depmod.File) []error {
+	errs := make([]error, len(files))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0) + 1) // one may wait for the disk
+	for i, file := range files {
+		group.Go(func() error {
+			errs[i] = atomicfile.Write(filepath.Join(dir, file.Name), 0o644, func(f *os.File) error { return file.Write(f) })
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in errs
+	return errs
 }

@@ -16,7 +16,6 @@ import (
 	"strings"
 
 	"github.com/kstage/kstage/depmod"
-	"github.com/kstage/kstage/internal/atomicfile"
 	"github.com/kstage/kstage/internal/rootfs"
 )
 
@@ -391,10 +390,9 @@ func (d *depmodDropIn) output(tree *depmod.Tree) error {
 	if err := os.MkdirAll(d.outDir, 0o755); err != nil {
 		return d.fatal("could not create directory %s: %s", d.outDir, systemText(err))
 	}
-	for _, f := range files {
-		err := atomicfile.Write(filepath.Join(d.outDir, f.Name), 0o644, func(w *os.File) error { return f.Write(w) })
+	for i, err := range writeFiles(d.outDir, files) {
 		if err != nil {
-			d.say("ERROR", "could not write %s/%s: %s", d.outDir, f.Name, systemText(err))
+			d.say("ERROR", "could not write %s/%s: %s", d.outDir, files[i].Name, systemText(err))
 		}
 	}
 	return nil
