@@ -1,6 +1,7 @@
 package initrd
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strconv"
@@ -163,6 +164,24 @@ func (c Compression) reader(r io.Reader) (io.ReadCloser, error) {
 	}
 	return io.NopCloser(r), nil
 }
+
+// maxFilling bounds what filling returns.
+const maxFilling = 27
+
+// filling returns what brings an image of n bytes, whose last segment is
+// compressed like this, to a multiple of 4: a plain archive that a boot loader
+// appends must begin there. Behind a zstd frame zero bytes would do for the
+// kernel, but not for zstd -d, hence empty frames of 9 bytes each.
+func (c Compression) filling(n int64) []byte {
+	if c.Method == Zstd {
+		return bytes.Repeat(emptyZstd, int(padding(n)))
+	}
+	return make([]byte, padding(n))
+}
+
+// emptyZstd is a frame (RFC 8878, 3.1.1) of content size 0 whose one block, the
+// last, is raw and empty.
+var emptyZstd = []byte{0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x00, 0x01, 0x00, 0x00}
 
 type nopCloser struct{ io.Writer }
 

@@ -213,7 +213,7 @@ func TestReadBackRefusesLargeWindow(t *testing.T) {
 	}
 	e.Write(words(300_000))
 	e.Close()
-	err = readBack(t.Context(), &b, nil, Compression{Method: Zstd})
+	err = readBack(t.Context(), &b, []segment{{compression: Compression{Method: Zstd}}}, Summary{Segments: []Segment{{Compressed: int64(b.Len())}}})
 	if err == nil || !strings.Contains(err.Error(), "window") {
 		t.Errorf("got %v", err)
 	}

@@ -1,6 +1,8 @@
 package initrd
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,19 +10,39 @@ import (
 	"io"
 )
 
-// readBack reads an image and compares it with the records it was written
-// from: every header, the sum of every content, the trailer, and that nothing
+// readBack reads an image and compares it with the segments it was written
+// from: every header, the sum of every content, the trailers, and that nothing
 // follows. The cpio library has no part in it.
-func readBack(ctx context.Context, image io.Reader, recs []record, c Compression) error {
-	z, err := c.reader(contextReader{ctx, image})
+func readBack(ctx context.Context, image io.Reader, segs []segment, sum Summary) error {
+	in := bufio.NewReaderSize(contextReader{ctx, image}, 64<<10)
+	for i := range segs {
+		part := io.LimitReader(in, sum.Segments[i].Compressed)
+		if err := segs[i].readBack(part); err != nil {
+			return err
+		}
+	}
+	last := len(segs) - 1
+	want := segs[last].compression.filling(sum.Segments[last].Compressed)
+	rest, err := io.ReadAll(io.LimitReader(in, maxFilling+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("read back: %w", err)
+	case !bytes.Equal(rest, want):
+		return errors.New("read back: the image does not end as it should")
+	}
+	return nil
+}
+
+func (s *segment) readBack(r io.Reader) error {
+	z, err := s.compression.reader(r)
 	if err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
 	defer z.Close() // it has only been read from
 	b := backReader{r: newReader(z), buf: make([]byte, 64<<10)}
-	for i := range recs {
-		if err := b.entry(&recs[i]); err != nil {
-			return fmt.Errorf("read back: entry %d, %s: %w", i+1, recs[i].name, err)
+	for i := range s.recs {
+		if err := b.entry(&s.recs[i]); err != nil {
+			return fmt.Errorf("read back: entry %d, %s: %w", i+1, s.recs[i].name, err)
 		}
 	}
 	if err := b.end(); err != nil {

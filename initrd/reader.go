@@ -82,14 +82,15 @@ func (r *reader) header() (header, error) {
 	if name[size-1] != 0 {
 		return header{}, errors.New("the name does not end in a zero byte")
 	}
-	h.name = nameOf(name)
+	h.setName(name)
 	return h, r.skip(padding(headerLen + int64(size)))
 }
 
-// nameOf cuts a name at its first zero byte, as the kernel does.
-func nameOf(b []byte) string {
-	name, _, _ := bytes.Cut(b, []byte{0})
-	return string(name)
+// setName takes the name field, whose name ends at its first zero byte, as the
+// kernel has it.
+func (h *header) setName(b []byte) {
+	name, rest, _ := bytes.Cut(b, []byte{0})
+	h.name, h.zeros = string(name), uint32(len(rest))
 }
 
 // Read reads the data of the current entry.

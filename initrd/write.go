@@ -17,6 +17,22 @@ import (
 type Options struct {
 	Compression Compression
 
+	// Early, if set, becomes a plain segment before all else: what has to be
+	// found in the image without unpacking it. Entries of the tree replace its
+	// own.
+	Early *Tree
+
+	// OneSegment compresses the whole tree. Otherwise the files that are
+	// compressed already, going by their names (.xz, .zst, .gz and so on),
+	// stand with their directories in a plain segment of their own before the
+	// compressed one: the image becomes smaller and is unpacked faster.
+	OneSegment bool
+
+	// Align, if not 0, is a power of two from 4 to 4096. In plain segments the
+	// data of each file begins at a multiple of it, counted from the start of
+	// the image.
+	Align int
+
 	// ModTime is the modification time of every entry, in seconds since 1970.
 	// The format ends in 2106.
 	ModTime uint32
@@ -28,16 +44,33 @@ type Options struct {
 
 // Summary tells what was written.
 type Summary struct {
-	Entries    int   // entries, the root among them and the trailer not
+	Entries    int   // entries of all segments, each root among them and the trailers not
 	Raw        int64 // bytes before compression
 	Compressed int64 // bytes written
+	Segments   []Segment
+}
+
+// Segment tells of one archive in an image. They lie one behind the other.
+type Segment struct {
+	Compression Compression
+	Early       bool  // made from [Options.Early]
+	Entries     int   // the root among them and the trailer not
+	Raw         int64 // bytes before compression
+	Compressed  int64 // bytes in the image
+	Frames      int   // parts that are compressed by themselves; 1 if not compressed
 }
 
 // bufferSize is at most what contents are copied and output is written in.
 const bufferSize = 1 << 20
 
-// Write writes t to w as one archive in one compressed stream. It does not
-// check what arrives: [WriteFile] does.
+// Write writes t to w as an image of one or more segments. It does not check
+// what arrives: [WriteFile] does.
+//
+// A compressed segment is cut between entries into frames of 2 MiB or more
+// before compression, which are compressed on all processors at once. Memory is
+// bounded: up to 8 MiB for each processor, as much again for what they become,
+// and what the compressor takes. A longer frame, which a large file makes, is
+// compressed as it is read.
 //
 // A file that cannot be opened, or whose content has not the size its entry
 // says, is an error that names it. So is the end of ctx, noticed between
@@ -57,7 +90,7 @@ func Write(ctx context.Context, w io.Writer, t *Tree, o Options) (Summary, error
 func WriteFile(ctx context.Context, path string, t *Tree, o Options) (Summary, error) {
 	var sum Summary
 	err := atomicfile.Write(path, 0, func(f *os.File) error {
-		recs, s, err := write(ctx, f, t, o)
+		segs, s, err := write(ctx, f, t, o)
 		if err != nil {
 			return err
 		}
@@ -65,7 +98,7 @@ func WriteFile(ctx context.Context, path string, t *Tree, o Options) (Summary, e
 			return fmt.Errorf("read back: %w", err)
 		}
 		sum = s
-		return readBack(ctx, f, recs, o.Compression)
+		return readBack(ctx, f, segs, s)
 	})
 	if err != nil {
 		return Summary{}, err
@@ -73,59 +106,33 @@ func WriteFile(ctx context.Context, path string, t *Tree, o Options) (Summary, e
 	return sum, nil
 }
 
-func write(ctx context.Context, w io.Writer, t *Tree, o Options) ([]record, Summary, error) {
-	recs, err := plan(t, o.ModTime)
+func write(ctx context.Context, w io.Writer, t *Tree, o Options) ([]segment, Summary, error) {
+	segs, err := layout(t, o)
 	if err != nil {
 		return nil, Summary{}, err
 	}
-	sum := Summary{Entries: len(recs), Raw: archiveSize(recs)}
-	count := counter{w: w}
+	var sum Summary
+	for i := range segs {
+		sum.Entries += len(segs[i].recs)
+		sum.Raw += archiveSize(segs[i].recs)
+	}
 	buffer := int(min(bufferSize, sum.Raw))
-	out := bufio.NewWriterSize(&count, buffer)
-	z, err := o.Compression.writer(out, sum.Raw)
-	if err != nil {
-		return nil, Summary{}, err
+	out := bufio.NewWriterSize(w, buffer)
+	e := newEncoder(ctx, out, make([]byte, buffer))
+	e.total, e.progress = sum.Entries, o.Progress
+	for i := range segs {
+		s, err := e.segment(&segs[i])
+		if err != nil {
+			return nil, Summary{}, err
+		}
+		sum.Segments = append(sum.Segments, s)
 	}
-	if err := encode(ctx, z, recs, make([]byte, buffer), o.Progress); err != nil {
-		return nil, Summary{}, err
-	}
-	if err := z.Close(); err != nil {
-		return nil, Summary{}, fmt.Errorf("image: %w", reason(err))
-	}
+	e.out.Write(o.Compression.filling(e.out.n)) // out keeps the error
 	if err := out.Flush(); err != nil {
 		return nil, Summary{}, fmt.Errorf("image: %w", reason(err))
 	}
-	sum.Compressed = count.n
-	return recs, sum, nil
-}
-
-// encode writes the archive, copying through buf, and sets the records' sums.
-func encode(ctx context.Context, w io.Writer, recs []record, buf []byte, progress func(done, total int)) error {
-	n := newNewcWriter(w)
-	c := copier{ctx: ctx, to: n, buf: buf}
-	for i := range recs {
-		r := &recs[i]
-		err := ctx.Err()
-		if err == nil {
-			err = n.next(r.header)
-		}
-		if err == nil && r.hasContent() {
-			r.sum, err = c.content(r)
-		}
-		if n.out.err != nil { // which is not the entry's fault
-			return fmt.Errorf("image: %w", reason(n.out.err))
-		}
-		if err != nil {
-			return fmt.Errorf("image: %s: %w", r.name, err)
-		}
-		if progress != nil {
-			progress(i+1, len(recs))
-		}
-	}
-	if err := n.close(); err != nil {
-		return fmt.Errorf("image: %w", reason(err))
-	}
-	return nil
+	sum.Compressed = e.out.n
+	return segs, sum, nil
 }
 
 // copier copies contents into an archive, all through one buffer.

@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // sample is a tree with one of each.
@@ -43,8 +45,15 @@ func TestSummary(t *testing.T) {
 			t.Fatal(err)
 		}
 		raw := len(imageOf(t, tree, Options{}))
-		if want := (Summary{Entries: 18, Raw: int64(raw), Compressed: int64(b.Len())}); sum != want {
-			t.Errorf("%s: got %+v, want %+v", s, sum, want)
+		n := int64(b.Len())
+		part := sum.Segments[0].Compressed
+		if n%4 != 0 || n < part || n-part > maxFilling {
+			t.Errorf("%s: %d bytes, the segment has %d", s, n, part)
+		}
+		seg := Segment{Compression: compression(t, s), Entries: 18, Raw: int64(raw), Compressed: part, Frames: 1}
+		want := Summary{Entries: 18, Raw: int64(raw), Compressed: n, Segments: []Segment{seg}}
+		if diff := cmp.Diff(want, sum); diff != "" {
+			t.Errorf("%s: %s", s, diff)
 		}
 	}
 }
@@ -152,7 +161,7 @@ func TestWriteFileFails(t *testing.T) {
 			if err == nil || err.Error() != tt.want || !errors.Is(err, tt.is) {
 				t.Errorf("%s, %s: got %v, want %s", name, s, err, tt.want)
 			}
-			if sum != (Summary{}) {
+			if sum.Entries != 0 || sum.Segments != nil {
 				t.Errorf("%s, %s: summary %+v", name, s, sum)
 			}
 			if old, _ := os.ReadFile(path); string(old) != "old" {
@@ -173,9 +182,9 @@ func TestContextEndedBefore(t *testing.T) {
 	if _, err := Write(ctx, &b, sample(t), Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	recs, _, err := write(t.Context(), &b, sample(t), Options{})
+	segs, sum, err := write(t.Context(), &b, sample(t), Options{})
 	must(t, err)
-	if err := readBack(ctx, &b, recs, Compression{}); !errors.Is(err, context.Canceled) {
+	if err := readBack(ctx, &b, segs, sum); !errors.Is(err, context.Canceled) {
 		t.Errorf("read back: got %v", err)
 	}
 }
@@ -187,16 +196,16 @@ func TestReadBackFindsFlippedBytes(t *testing.T) {
 	for _, s := range []string{"none", "gzip", "zstd"} {
 		c := compression(t, s)
 		var b bytes.Buffer
-		recs, _, err := write(t.Context(), &b, tree, Options{Compression: c})
+		segs, sum, err := write(t.Context(), &b, tree, Options{Compression: c})
 		must(t, err)
 		image := b.Bytes()
-		if err := readBack(t.Context(), bytes.NewReader(image), recs, c); err != nil {
+		if err := readBack(t.Context(), bytes.NewReader(image), segs, sum); err != nil {
 			t.Fatalf("%s: %v", s, err)
 		}
 		for i := range image {
 			broken := bytes.Clone(image)
 			broken[i] ^= 0x55
-			err := readBack(t.Context(), bytes.NewReader(broken), recs, c)
+			err := readBack(t.Context(), bytes.NewReader(broken), segs, sum)
 			if err == nil && !unread(c, image, i) {
 				t.Errorf("%s: byte %d of %d changed unnoticed", s, i, len(image))
 			}
@@ -226,23 +235,26 @@ func TestReadBackFindsWrongLength(t *testing.T) {
 	for _, s := range []string{"none", "gzip", "zstd"} {
 		c := compression(t, s)
 		var b bytes.Buffer
-		recs, _, err := write(t.Context(), &b, tree, Options{Compression: c})
+		segs, sum, err := write(t.Context(), &b, tree, Options{Compression: c})
 		must(t, err)
 		image := b.Bytes()
 		for _, n := range []int{0, 1, 3, len(image) / 2, len(image) - 200, len(image) - 3, len(image) - 1} {
-			if err := readBack(t.Context(), bytes.NewReader(image[:n]), recs, c); err == nil {
+			if err := readBack(t.Context(), bytes.NewReader(image[:n]), segs, sum); err == nil {
 				// The last three bytes of an archive are padding.
 				t.Errorf("%s: cut off at %d of %d unnoticed", s, n, len(image))
 			}
 		}
 		longer := append(bytes.Clone(image), "more"...)
-		if err := readBack(t.Context(), bytes.NewReader(longer), recs, c); err == nil {
+		if err := readBack(t.Context(), bytes.NewReader(longer), segs, sum); err == nil {
 			t.Errorf("%s: bytes after the end unnoticed", s)
 		}
-		if err := readBack(t.Context(), bytes.NewReader(image), recs[:len(recs)-1], c); err == nil {
+		recs := segs[0].recs
+		segs[0].recs = recs[:len(recs)-1]
+		if err := readBack(t.Context(), bytes.NewReader(image), segs, sum); err == nil {
 			t.Errorf("%s: an entry too many unnoticed", s)
 		}
-		if err := readBack(t.Context(), bytes.NewReader(image), append(recs, recs[0]), c); err == nil {
+		segs[0].recs = append(recs, recs[0])
+		if err := readBack(t.Context(), bytes.NewReader(image), segs, sum); err == nil {
 			t.Errorf("%s: an entry too few unnoticed", s)
 		}
 	}

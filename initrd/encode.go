@@ -1,0 +1,195 @@
+package initrd
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+)
+
+// encoder writes the segments of an image.
+type encoder struct {
+	ctx      context.Context
+	out      *counter
+	newc     *newcWriter
+	content  copier
+	queue    queue
+	progress func(done, total int)
+
+	done, total int // entries
+}
+
+// newEncoder copies contents through buf.
+func newEncoder(ctx context.Context, out io.Writer, buf []byte) *encoder {
+	e := &encoder{ctx: ctx, out: &counter{w: out}}
+	e.content = copier{ctx: ctx, buf: buf}
+	e.queue = queue{out: e.out, most: runtime.GOMAXPROCS(0)}
+	return e
+}
+
+func (e *encoder) segment(s *segment) (Segment, error) {
+	defer e.queue.wait()
+	begin := e.out.n
+	e.newc = newNewcWriter(nil)
+	e.content.to = e.newc
+	frames := s.frames()
+	for i := range frames {
+		if err := e.frame(&frames[i], s.compression); err != nil {
+			return Segment{}, err
+		}
+	}
+	if err := e.queue.drain(0); err != nil {
+		return Segment{}, fmt.Errorf("image: %w", reason(err))
+	}
+	return Segment{
+		Compression: s.compression,
+		Early:       s.early,
+		Entries:     len(s.recs),
+		Raw:         archiveSize(s.recs),
+		Compressed:  e.out.n - begin,
+		Frames:      len(frames),
+	}, nil
+}
+
+// frame writes a frame, or has it compressed and written later. A long one must
+// not lie in memory: the frames before are waited for, and it is compressed as
+// it is read.
+func (e *encoder) frame(f *frame, c Compression) error {
+	if c.Method != None && f.size <= maxHeld {
+		j, err := e.queue.next()
+		if err != nil {
+			return fmt.Errorf("image: %w", reason(err))
+		}
+		if err := e.records(&j.raw, f); err != nil {
+			return err
+		}
+		e.queue.start(j, c)
+		return nil
+	}
+	if err := e.queue.drain(0); err != nil {
+		return fmt.Errorf("image: %w", reason(err))
+	}
+	z, err := c.writer(e.out, f.size)
+	if err != nil {
+		return err
+	}
+	if err := e.records(z, f); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return fmt.Errorf("image: %w", reason(err))
+	}
+	return nil
+}
+
+// records writes the entries of f, and the trailer if it is the last.
+func (e *encoder) records(w io.Writer, f *frame) error {
+	e.newc.to(w)
+	for i := range f.recs {
+		if err := e.record(&f.recs[i]); err != nil {
+			return err
+		}
+		e.done++
+		if e.progress != nil {
+			e.progress(e.done, e.total)
+		}
+	}
+	end := e.newc.flush
+	if f.last {
+		end = e.newc.close
+	}
+	if err := end(); err != nil {
+		return fmt.Errorf("image: %w", reason(err))
+	}
+	return nil
+}
+
+// record writes one entry and keeps the sum of its content.
+func (e *encoder) record(r *record) error {
+	err := e.ctx.Err()
+	if err == nil {
+		err = e.newc.next(r.header)
+	}
+	if err == nil && r.hasContent() {
+		r.sum, err = e.content.content(r)
+	}
+	if out := e.newc.out.err; out != nil { // which is not the entry's fault
+		return fmt.Errorf("image: %w", reason(out))
+	}
+	if err != nil {
+		return fmt.Errorf("image: %s: %w", r.name, err)
+	}
+	return nil
+}
+
+// A queue compresses frames side by side and writes them in order.
+type queue struct {
+	out     io.Writer
+	most    int    // frames that are compressed at a time
+	running []*job // the first of them is the next to be written
+	idle    []*job // for their buffers
+}
+
+// A job is a frame before and after.
+type job struct {
+	raw, packed bytes.Buffer
+	done        chan error
+}
+
+// next returns a job to fill with a frame, when there is a processor for it.
+func (q *queue) next() (*job, error) {
+	if err := q.drain(q.most - 1); err != nil {
+		return nil, err
+	}
+	if n := len(q.idle); n > 0 {
+		j := q.idle[n-1]
+		q.idle = q.idle[:n-1]
+		return j, nil
+	}
+	return &job{done: make(chan error, 1)}, nil
+}
+
+// start compresses the frame in j.
+func (q *queue) start(j *job, c Compression) {
+	q.running = append(q.running, j)
+	go func() { j.done <- j.compress(c) }()
+}
+
+func (j *job) compress(c Compression) error {
+	z, err := c.writer(&j.packed, int64(j.raw.Len()))
+	if err != nil {
+		return err
+	}
+	if _, err := z.Write(j.raw.Bytes()); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+// drain writes the frames that are done, and waits for more, until no more than
+// n are running.
+func (q *queue) drain(n int) error {
+	for len(q.running) > n {
+		j := q.running[0]
+		q.running = q.running[1:]
+		if err := <-j.done; err != nil {
+			return err
+		}
+		if _, err := q.out.Write(j.packed.Bytes()); err != nil {
+			return err
+		}
+		j.raw.Reset()
+		j.packed.Reset()
+		q.idle = append(q.idle, j)
+	}
+	return nil
+}
+
+// wait ends what is running, after an error.
+func (q *queue) wait() {
+	for _, j := range q.running {
+		<-j.done
+	}
+	q.running = nil
+}
