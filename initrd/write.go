@@ -66,11 +66,11 @@ const bufferSize = 1 << 20
 // Write writes t to w as an image of one or more segments. It does not check
 // what arrives: [WriteFile] does.
 //
-// A compressed segment is cut between entries into frames of 2 MiB or more
+// A compressed segment is cut between entries into frames of 4 MiB or more
 // before compression, which are compressed on all processors at once. Memory is
-// bounded: up to 8 MiB for each processor, as much again for what they become,
-// and what the compressor takes. A longer frame, which a large file makes, is
-// compressed as it is read.
+// bounded: for each processor at most 16 MiB of a frame, as much for what
+// becomes of it, and what the compressor takes. A longer frame, which a large
+// file makes, is compressed as it is read.
 //
 // A file that cannot be opened, or whose content has not the size its entry
 // says, is an error that names it. So is the end of ctx, noticed between
