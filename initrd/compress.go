@@ -21,6 +21,12 @@ const (
 	None Method = iota
 	Gzip
 	Zstd
+	XZ
+	LZ4
+
+	LZMA  // only read
+	Bzip2 // only read
+	LZO   // only recognised
 )
 
 // methods holds each method's name, the level meant by level 0 and the
@@ -29,9 +35,14 @@ var methods = [...]struct {
 	name         string
 	normal, most int
 }{
-	None: {name: "none"},
-	Gzip: {"gzip", 6, 9},
-	Zstd: {"zstd", 3, 22},
+	None:  {name: "none"},
+	Gzip:  {"gzip", 6, 9},
+	Zstd:  {"zstd", 3, 22},
+	XZ:    {name: "xz"},
+	LZ4:   {name: "lz4"},
+	LZMA:  {name: "lzma"},
+	Bzip2: {name: "bzip2"},
+	LZO:   {name: "lzo"},
 }
 
 // Compression is a method with its level. The zero Compression is none.
@@ -83,6 +94,8 @@ func (c Compression) String() string {
 	}
 	return methods[c.Method].name + ":" + strconv.Itoa(c.Level)
 }
+
+func (m Method) String() string { return Compression{Method: m}.String() }
 
 func (c Compression) check() error {
 	if int(c.Method) >= len(methods) {
@@ -147,36 +160,22 @@ func zstdWriter(w io.Writer, level int, size int64) (io.WriteCloser, error) {
 	return e, nil
 }
 
-// reader returns a decompressor that takes no more memory than the kernel
-// would.
-func (c Compression) reader(r io.Reader) (io.ReadCloser, error) {
+// ending returns what follows the last frame so that an image of n bytes ends at
+// a multiple of 4, where a boot loader can append a plain archive: closing, of
+// some empty frames, belongs to the compressed data, and zero bytes come after.
+//
+// Behind a zstd frame zero bytes would do for the kernel, but not for zstd -d.
+// Blocks of lz4 go on until four zero bytes; the kernel takes the next four
+// bytes for the size of a block, and fewer behind it are broken data to it.
+func (c Compression) ending(n int64) (closing []byte, empty, zeros int) {
+	fill := int(padding(n))
 	switch c.Method {
-	case Gzip:
-		return gzip.NewReader(r)
 	case Zstd:
-		d, err := zstd.NewReader(r,
-			zstd.WithDecoderMaxWindow(zstdWindow),
-			zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, err
-		}
-		return d.IOReadCloser(), nil
+		return bytes.Repeat(emptyZstd, fill), fill, 0
+	case LZ4:
+		return make([]byte, 4), 0, 4 + fill
 	}
-	return io.NopCloser(r), nil
-}
-
-// maxFilling bounds what filling returns.
-const maxFilling = 27
-
-// filling returns what brings an image of n bytes, whose last segment is
-// compressed like this, to a multiple of 4: a plain archive that a boot loader
-// appends must begin there. Behind a zstd frame zero bytes would do for the
-// kernel, but not for zstd -d, hence empty frames of 9 bytes each.
-func (c Compression) filling(n int64) []byte {
-	if c.Method == Zstd {
-		return bytes.Repeat(emptyZstd, int(padding(n)))
-	}
-	return make([]byte, padding(n))
+	return nil, 0, fill
 }
 
 // emptyZstd is a frame (RFC 8878, 3.1.1) of content size 0 whose one block, the

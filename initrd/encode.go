@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"runtime"
 )
@@ -22,12 +23,13 @@ type encoder struct {
 
 // newEncoder copies contents through buf.
 func newEncoder(ctx context.Context, out io.Writer, buf []byte) *encoder {
-	e := &encoder{ctx: ctx, out: &counter{w: out}}
+	e := &encoder{ctx: ctx, out: &counter{w: out, crc: crc32.New(castagnoli)}}
 	e.content = copier{ctx: ctx, buf: buf}
 	e.queue = queue{out: e.out, most: runtime.GOMAXPROCS(0)}
 	return e
 }
 
+// segment writes a segment.
 func (e *encoder) segment(s *segment) (Segment, error) {
 	defer e.queue.wait()
 	begin := e.out.n
@@ -39,17 +41,27 @@ func (e *encoder) segment(s *segment) (Segment, error) {
 			return Segment{}, err
 		}
 	}
-	if err := e.queue.drain(0); err != nil {
+	err := e.queue.drain(0)
+	told := Segment{Method: s.compression.Method, Offset: begin, Unpacked: archiveSize(s.recs), Entries: len(s.recs)}
+	closing, empty, zeros := s.compression.ending(e.out.n)
+	if err == nil {
+		_, err = e.out.Write(closing)
+	}
+	told.Size = e.out.n - begin
+	if err == nil {
+		_, err = e.out.Write(make([]byte, zeros))
+	}
+	if err != nil {
 		return Segment{}, fmt.Errorf("image: %w", reason(err))
 	}
-	return Segment{
-		Compression: s.compression,
-		Early:       s.early,
-		Entries:     len(s.recs),
-		Raw:         archiveSize(s.recs),
-		Compressed:  e.out.n - begin,
-		Frames:      len(frames),
-	}, nil
+	switch told.Method {
+	case None:
+	case LZ4: // runs on through the magic of each
+		told.Frames = 1
+	default:
+		told.Frames = len(frames) + empty
+	}
+	return told, nil
 }
 
 // frame writes a frame, or has it compressed and written later. A long one must

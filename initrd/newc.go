@@ -108,10 +108,10 @@ func compare(b []byte, h header) error {
 	if err != nil {
 		return err
 	}
-	if size != h.nameSize() {
+	if size != h.nameSize() || size > maxName {
 		return fmt.Errorf("the header's name size is %d", size)
 	}
-	got.setName(b[headerLen : headerLen+int(size)])
+	got.name, got.zeros = nameOf(b[headerLen:headerLen+int(size)]), h.zeros
 	if got != h {
 		return errors.New("the header does not say what was meant")
 	}

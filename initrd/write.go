@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"io"
 	"os"
@@ -50,16 +51,6 @@ type Summary struct {
 	Segments   []Segment
 }
 
-// Segment tells of one archive in an image. They lie one behind the other.
-type Segment struct {
-	Compression Compression
-	Early       bool  // made from [Options.Early]
-	Entries     int   // the root among them and the trailer not
-	Raw         int64 // bytes before compression
-	Compressed  int64 // bytes in the image
-	Frames      int   // parts that are compressed by themselves; 1 if not compressed
-}
-
 // bufferSize is at most what contents are copied and output is written in.
 const bufferSize = 1 << 20
 
@@ -76,8 +67,8 @@ const bufferSize = 1 << 20
 // says, is an error that names it. So is the end of ctx, noticed between
 // entries and while one is read. After an error w holds a part of an image.
 func Write(ctx context.Context, w io.Writer, t *Tree, o Options) (Summary, error) {
-	_, sum, err := write(ctx, w, t, o)
-	return sum, err
+	image, err := write(ctx, w, t, o)
+	return image.total, err
 }
 
 // WriteFile makes or replaces the image at path. It appears there only when it
@@ -90,15 +81,15 @@ func Write(ctx context.Context, w io.Writer, t *Tree, o Options) (Summary, error
 func WriteFile(ctx context.Context, path string, t *Tree, o Options) (Summary, error) {
 	var sum Summary
 	err := atomicfile.Write(path, 0, func(f *os.File) error {
-		segs, s, err := write(ctx, f, t, o)
+		image, err := write(ctx, f, t, o)
 		if err != nil {
 			return err
 		}
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return fmt.Errorf("read back: %w", err)
 		}
-		sum = s
-		return readBack(ctx, f, segs, s)
+		sum = image.total
+		return image.readBack(ctx, f)
 	})
 	if err != nil {
 		return Summary{}, err
@@ -106,10 +97,10 @@ func WriteFile(ctx context.Context, path string, t *Tree, o Options) (Summary, e
 	return sum, nil
 }
 
-func write(ctx context.Context, w io.Writer, t *Tree, o Options) ([]segment, Summary, error) {
+func write(ctx context.Context, w io.Writer, t *Tree, o Options) (written, error) {
 	segs, err := layout(t, o)
 	if err != nil {
-		return nil, Summary{}, err
+		return written{}, err
 	}
 	var sum Summary
 	for i := range segs {
@@ -123,16 +114,15 @@ func write(ctx context.Context, w io.Writer, t *Tree, o Options) ([]segment, Sum
 	for i := range segs {
 		s, err := e.segment(&segs[i])
 		if err != nil {
-			return nil, Summary{}, err
+			return written{}, err
 		}
 		sum.Segments = append(sum.Segments, s)
 	}
-	e.out.Write(o.Compression.filling(e.out.n)) // out keeps the error
 	if err := out.Flush(); err != nil {
-		return nil, Summary{}, fmt.Errorf("image: %w", reason(err))
+		return written{}, fmt.Errorf("image: %w", reason(err))
 	}
 	sum.Compressed = e.out.n
-	return segs, sum, nil
+	return written{segs, e.out.crc.Sum32(), sum}, nil
 }
 
 // copier copies contents into an archive, all through one buffer.
@@ -200,13 +190,16 @@ func (r contextReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// counter counts and sums what is written.
 type counter struct {
-	w io.Writer
-	n int64
+	w   io.Writer
+	n   int64
+	crc hash.Hash32
 }
 
 func (c *counter) Write(p []byte) (int, error) {
 	k, err := c.w.Write(p)
 	c.n += int64(k)
+	c.crc.Write(p[:k])
 	return k, err
 }
