@@ -51,12 +51,13 @@ type tarAdder struct {
 	in       tarInput
 	tr       *tar.Reader
 	to       *spooler
-	left     int // entries that may still come
+	entries  int // so far
+	limit    int // of entries
 	problems []Problem
 }
 
-func newTarAdder(t *Tree, r io.Reader, to *spooler, entries int) *tarAdder {
-	a := &tarAdder{tree: t, in: tarInput{r: bufio.NewReaderSize(r, 64<<10)}, to: to, left: entries}
+func newTarAdder(t *Tree, r io.Reader, to *spooler, limit int) *tarAdder {
+	a := &tarAdder{tree: t, in: tarInput{r: bufio.NewReaderSize(r, 64<<10)}, to: to, limit: limit}
 	a.tr = tar.NewReader(&a.in)
 	return a
 }
@@ -71,8 +72,8 @@ func (a *tarAdder) run() error {
 		if err != nil {
 			return fmt.Errorf("tar: entry behind offset %d: %w", at, tarError(err))
 		}
-		if a.left--; a.left < 0 {
-			return fmt.Errorf("tar: entry at offset %d: there are more than %d entries", a.in.off, maxEntries)
+		if a.entries++; a.entries > a.limit {
+			return fmt.Errorf("tar: entry behind offset %d: there are more than %d entries", at, a.limit)
 		}
 		e, ok, err := a.entry(hdr)
 		if err != nil {
