@@ -20,6 +20,12 @@ const (
 	None Method = iota
 	Gzip
 	Zstd
+	XZ
+	LZ4
+
+	LZMA  // only read
+	Bzip2 // only read
+	LZO   // only recognised
 )
 
 // methods holds each method's name, the level meant by level 0 and the
@@ -28,9 +34,14 @@ var methods = [...]struct {
 	name         string
 	normal, most int
 }{
-	None: {name: "none"},
-	Gzip: {"gzip", 6, 9},
-	Zstd: {"zstd", 3, 22},
+	None:  {name: "none"},
+	Gzip:  {"gzip", 6, 9},
+	Zstd:  {"zstd", 3, 22},
+	XZ:    {name: "xz"},
+	LZ4:   {name: "lz4"},
+	LZMA:  {name: "lzma"},
+	Bzip2: {name: "bzip2"},
+	LZO:   {name: "lzo"},
 }
 
 // Compression is a method with its level. The zero Compression is none.
@@ -82,6 +93,8 @@ func (c Compression) String() string {
 	}
 	return methods[c.Method].name + ":" + strconv.Itoa(c.Level)
 }
+
+func (m Method) String() string { return Compression{Method: m}.String() }
 
 func (c Compression) check() error {
 	if int(c.Method) >= len(methods) {
@@ -144,24 +157,6 @@ func zstdWriter(w io.Writer, level int, size int64) (io.WriteCloser, error) {
 	}
 	e.ResetContentSize(w, size)
 	return e, nil
-}
-
-// reader returns a decompressor that takes no more memory than the kernel
-// would.
-func (c Compression) reader(r io.Reader) (io.ReadCloser, error) {
-	switch c.Method {
-	case Gzip:
-		return gzip.NewReader(r)
-	case Zstd:
-		d, err := zstd.NewReader(r,
-			zstd.WithDecoderMaxWindow(zstdWindow),
-			zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, err
-		}
-		return d.IOReadCloser(), nil
-	}
-	return io.NopCloser(r), nil
 }
 
 type nopCloser struct{ io.Writer }

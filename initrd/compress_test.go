@@ -3,7 +3,6 @@ package initrd
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os/exec"
 	"runtime"
@@ -132,14 +131,13 @@ func TestCompressionIsReproducible(t *testing.T) {
 				t.Errorf("%s: other bytes with %d processors", s, procs)
 			}
 		}
-		z, err := c.reader(bytes.NewReader(want))
-		if err != nil {
-			t.Fatal(err)
+		if c.Method == None {
+			continue
 		}
-		if back, err := io.ReadAll(z); err != nil || !bytes.Equal(back, data) {
+		back, rest, err := unpack(c.Method, want)
+		if err != nil || !bytes.Equal(back, data) || len(rest) > 0 {
 			t.Errorf("%s: does not decompress to what it was: %v", s, err)
 		}
-		z.Close()
 	}
 }
 
@@ -200,21 +198,5 @@ func TestReferenceDecompressors(t *testing.T) {
 		if second := bytes.Index(z[4:], z[:4]); c.Method == Zstd && second >= 0 {
 			t.Errorf("%s: maybe another frame at %d", s, second+4)
 		}
-	}
-}
-
-// A frame that needs a larger window than the kernel should allocate is not
-// read back either.
-func TestReadBackRefusesLargeWindow(t *testing.T) {
-	var b bytes.Buffer
-	e, err := zstd.NewWriter(&b, zstd.WithWindowSize(16<<20), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Write(words(300_000))
-	e.Close()
-	err = readBack(t.Context(), &b, nil, Compression{Method: Zstd})
-	if err == nil || !strings.Contains(err.Error(), "window") {
-		t.Errorf("got %v", err)
 	}
 }

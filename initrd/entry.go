@@ -36,6 +36,10 @@ type Entry struct {
 	// UID and GID own the entry.
 	UID, GID uint32
 
+	// ModTime is the modification time in seconds since 1970 that an image gave
+	// the entry. Whatever it is, an image gets [Options.ModTime].
+	ModTime uint32
+
 	// Major and Minor name the device of a device node.
 	Major, Minor uint32
 

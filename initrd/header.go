@@ -1,7 +1,6 @@
 package initrd
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 )
@@ -47,6 +46,7 @@ const (
 	typeBlock   = 0o060000
 	typeRegular = 0o100000
 	typeSymlink = 0o120000
+	typeSocket  = 0o140000
 
 	bitSetuid = 0o4000
 	bitSetgid = 0o2000
@@ -99,12 +99,6 @@ func parseHeader(b *[headerLen]byte) (h header, nameSize uint32, err error) {
 			return header{}, 0, fmt.Errorf("field %q is not a hexadecimal number", b[at:at+fieldLen])
 		}
 		*f = v
-	}
-	if nameSize == 0 {
-		return header{}, 0, errors.New("name size 0")
-	}
-	if nameSize > maxName {
-		return header{}, 0, fmt.Errorf("name size %d is beyond %d", nameSize, maxName)
 	}
 	return h, nameSize, nil
 }

@@ -96,7 +96,7 @@ func compare(b []byte, h header) error {
 	if err != nil {
 		return err
 	}
-	if int(size) != len(h.name)+1 {
+	if int(size) != len(h.name)+1 || size > maxName {
 		return fmt.Errorf("the header's name size is %d", size)
 	}
 	got.name = nameOf(b[headerLen : headerLen+int(size)])

@@ -1,6 +1,7 @@
 package initrd
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -12,12 +13,17 @@ import (
 // from: every header, the sum of every content, the trailer, and that nothing
 // follows. The cpio library has no part in it.
 func readBack(ctx context.Context, image io.Reader, recs []record, c Compression) error {
-	z, err := c.reader(contextReader{ctx, image})
-	if err != nil {
-		return fmt.Errorf("read back: %w", err)
+	br := bufio.NewReaderSize(contextReader{ctx, image}, 64<<10)
+	var plain io.Reader = br
+	if c.Method != None {
+		z, err := decoder(c.Method, br)
+		if err != nil {
+			return fmt.Errorf("read back: %w", err)
+		}
+		defer z.Close() // it has only been read from
+		plain = z
 	}
-	defer z.Close() // it has only been read from
-	b := backReader{r: newReader(z), buf: make([]byte, 64<<10)}
+	b := backReader{packed: br, r: newReader(plain), buf: make([]byte, 64<<10)}
 	for i := range recs {
 		if err := b.entry(&recs[i]); err != nil {
 			return fmt.Errorf("read back: entry %d, %s: %w", i+1, recs[i].name, err)
@@ -30,8 +36,9 @@ func readBack(ctx context.Context, image io.Reader, recs []record, c Compression
 }
 
 type backReader struct {
-	r   *reader
-	buf []byte
+	packed *bufio.Reader
+	r      *reader
+	buf    []byte
 }
 
 // entry compares the next entry with the record it was written from.
@@ -71,6 +78,11 @@ func (b *backReader) end() error {
 	case err == nil:
 		return errors.New("bytes follow the trailer")
 	case err != io.EOF:
+		return err
+	}
+	if _, err := b.packed.ReadByte(); err == nil {
+		return errors.New("bytes follow the compressed data")
+	} else if err != io.EOF {
 		return err
 	}
 	return nil

@@ -75,6 +75,12 @@ func (r *reader) header() (header, error) {
 	if err != nil {
 		return header{}, err
 	}
+	switch {
+	case size == 0:
+		return header{}, errors.New("name size 0")
+	case size > maxName:
+		return header{}, fmt.Errorf("name size %d is beyond %d", size, maxName)
+	}
 	name := r.name[:size]
 	if err := r.full(name); err != nil {
 		return header{}, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 	"hash/crc32"
 	"hash/crc64"
 )
@@ -28,6 +29,32 @@ func (c check) size() int64 {
 }
 
 var crc64Table = crc64.MakeTable(crc64.ECMA)
+
+// hash computes the sum of what is not in memory at once; nil when there is
+// none or its id has no meaning.
+func (c check) hash() hash.Hash {
+	switch c {
+	case checkCRC32:
+		return crc32.NewIEEE()
+	case checkCRC64:
+		return crc64.New(crc64Table)
+	case checkSHA256:
+		return sha256.New()
+	}
+	return nil
+}
+
+// isSum tells whether h has come to sum. CRCs are little-endian here, which is
+// not how package hash appends them.
+func isSum(h hash.Hash, sum []byte) bool {
+	switch h := h.(type) {
+	case hash.Hash32:
+		return binary.LittleEndian.Uint32(sum) == h.Sum32()
+	case hash.Hash64:
+		return binary.LittleEndian.Uint64(sum) == h.Sum64()
+	}
+	return bytes.Equal(h.Sum(nil), sum)
+}
 
 // matches tells whether sum is the one of data. Ids that have no meaning match.
 func (c check) matches(data, sum []byte) bool {

@@ -3,6 +3,7 @@ package xz
 import (
 	"errors"
 	"fmt"
+	"io"
 )
 
 // Kinds of trouble, for [errors.Is].
@@ -32,6 +33,11 @@ func (e *FormatError) Error() string {
 
 // Unwrap lets errors.Is see the kind.
 func (e *FormatError) Unwrap() error { return e.Kind }
+
+// Is tells that data which is cut off is an [io.ErrUnexpectedEOF] too.
+func (e *FormatError) Is(target error) bool {
+	return target == io.ErrUnexpectedEOF && e.Kind == ErrTruncated
+}
 
 func fail(kind error, off int64, format string, args ...any) error {
 	return &FormatError{Kind: kind, Offset: off, Text: fmt.Sprintf(format, args...)}

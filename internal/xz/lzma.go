@@ -17,6 +17,7 @@ type lzma struct {
 	dictSize uint    // distances reach no further
 	state    uint    // 0 to 11; less than 7 after a literal
 	reps     [4]uint // latest distances - 1
+	rest     uint    // bytes of the last match that found no room
 	posMask  uint
 	litMask  uint // bits of position and last byte that select a literal's trees
 	litShift uint
@@ -52,7 +53,7 @@ func (l *lzma) setProps(b byte) bool {
 }
 
 func (l *lzma) reset() {
-	l.state, l.reps = 0, [4]uint{}
+	l.state, l.reps, l.rest = 0, [4]uint{}, 0
 	for i := range l.isMatch {
 		even(l.isMatch[i][:])
 		even(l.isLong[i][:])
@@ -78,7 +79,10 @@ func even(p []prob) {
 // unpack decodes the symbols of a chunk into dict[pos:end]. Where something is
 // wrong, it returns what, and the offset in the packed bytes.
 func (l *lzma) unpack(pos, end uint, packed []byte) (at int, what string) {
-	const start = 5 // bytes that begin each chunk: 0 and the first code
+	const (
+		start = 5       // bytes that begin each chunk: 0 and the first code
+		all   = 1 << 31 // more input than a chunk can use: what is read is checked below
+	)
 	if len(packed) < start {
 		return 0, "LZMA chunk is too short"
 	}
@@ -88,13 +92,15 @@ func (l *lzma) unpack(pos, end uint, packed []byte) (at int, what string) {
 	if l.in[0] != 0 || c.code >= c.size {
 		return 0, "LZMA chunk begins with a wrong code"
 	}
-	c, what = l.symbols(c, pos, end)
+	c, _, what = l.symbols(c, pos, end, all)
 	c = c.fill(&l.in)
 	switch {
 	case c.pos > uint(n):
 		return n, "LZMA chunk is longer than its header tells"
 	case what != "":
 		return int(c.pos), what
+	case l.rest > 0:
+		return int(c.pos), "LZMA match is longer than its chunk"
 	case c.pos < uint(n) || c.code != 0:
 		return int(c.pos), "LZMA chunk does not end where its header tells"
 	}
@@ -104,12 +110,18 @@ func (l *lzma) unpack(pos, end uint, packed []byte) (at int, what string) {
 // afterLiteral is the state that follows a literal.
 var afterLiteral = [16]uint8{0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 4, 5}
 
-func (l *lzma) symbols(c coder, pos, end uint) (_ coder, what string) {
+// beyond is what symbols finds where a distance does not fit. The largest
+// distance is no distance but the mark that ends data of unknown size.
+const beyond = "LZMA distance reaches back beyond the dictionary"
+
+// symbols decodes until dict is full up to end or the input is read up to
+// inEnd; the last symbol reads on from there. It returns how far dict is full.
+func (l *lzma) symbols(c coder, pos, end, inEnd uint) (_ coder, _ uint, what string) {
 	in, state, last := &l.in, l.state, uint(0)
 	if pos > 0 {
 		last = uint(l.dict[pos-1])
 	}
-	for pos < end {
+	for pos < end && c.pos < inEnd {
 		var n, rest uint
 		p := &l.isMatch[state&15][pos&l.posMask&15]
 		c, rest = c.cut(in, p)
@@ -130,16 +142,17 @@ func (l *lzma) symbols(c coder, pos, end uint) (_ coder, what string) {
 		c = c.one(rest, p)
 		c, n, state = l.match(c, state, pos&l.posMask)
 		if l.reps[0] >= pos || l.reps[0] >= l.dictSize {
-			return c, "LZMA distance reaches back beyond the dictionary"
+			return c, pos, beyond
 		}
 		if n > end-pos {
-			return c, "LZMA match is longer than its chunk"
+			l.rest = n - (end - pos)
+			n = end - pos
 		}
 		last = l.copy(pos, n)
 		pos += n
 	}
 	l.state = state
-	return c, ""
+	return c, pos, ""
 }
 
 // match decodes all symbols but literals, behind their first bit, into reps[0]

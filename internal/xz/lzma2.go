@@ -15,15 +15,43 @@ import "encoding/binary"
 type chunk struct {
 	control  byte
 	props    byte
-	unpacked int    // 1 to 2 MiB
-	data     []byte // 1 to 64 KiB
-	off      int64  // of data in the block
+	unpacked int // 1 to 2 MiB
+	packed   int // 1 to 64 KiB
+	data     []byte
+	off      int64 // of data in the block
 }
 
 func (c chunk) isLZMA() bool      { return c.control >= 0x80 }
 func (c chunk) resetsState() bool { return c.control >= 0xa0 }
 func (c chunk) hasProps() bool    { return c.control >= 0xc0 }
 func (c chunk) resetsDict() bool  { return c.control >= 0xe0 || c.control == 1 }
+
+// headerSize is 1 when nothing follows the control byte: at the end, and where
+// it has no meaning.
+func (c chunk) headerSize() int64 {
+	switch {
+	case c.hasProps():
+		return 6
+	case c.isLZMA():
+		return 5
+	case c.control == 0 || c.control > 2:
+		return 1
+	}
+	return 3
+}
+
+// header reads what follows the control byte.
+func (c *chunk) header(b []byte) {
+	c.unpacked = int(binary.BigEndian.Uint16(b[1:])) + 1
+	c.packed = c.unpacked
+	if c.isLZMA() {
+		c.unpacked += int(c.control&0x1f) << 16
+		c.packed = int(binary.BigEndian.Uint16(b[3:])) + 1
+	}
+	if c.hasProps() {
+		c.props = b[5]
+	}
+}
 
 // chunk reads the chunk at off; the one of control 0 has nothing else.
 func (s source) chunk(off int64) (c chunk, next int64, err error) {
@@ -32,30 +60,17 @@ func (s source) chunk(off int64) (c chunk, next int64, err error) {
 		return chunk{}, off + 1, err
 	}
 	c.control = b[0]
-	size := int64(3)
-	switch {
-	case c.hasProps():
-		size = 6
-	case c.isLZMA():
-		size = 5
-	case c.control > 2:
+	size := c.headerSize()
+	if size == 1 {
 		return c, 0, damaged(off, "LZMA2 chunk has control byte %#02x", c.control)
 	}
 	if b, err = s.at(off, size, "header of an LZMA2 chunk"); err != nil {
 		return c, 0, err
 	}
-	c.unpacked = int(binary.BigEndian.Uint16(b[1:])) + 1
-	packed := c.unpacked
-	if c.isLZMA() {
-		c.unpacked += int(c.control&0x1f) << 16
-		packed = int(binary.BigEndian.Uint16(b[3:])) + 1
-	}
-	if c.hasProps() {
-		c.props = b[5]
-	}
+	c.header(b)
 	c.off = off + size
-	c.data, err = s.at(c.off, int64(packed), "part of an LZMA2 chunk")
-	return c, c.off + int64(packed), err
+	c.data, err = s.at(c.off, int64(c.packed), "part of an LZMA2 chunk")
+	return c, c.off + int64(c.packed), err
 }
 
 // chunks unpacks the LZMA2 data at off and returns the offset behind it. The
