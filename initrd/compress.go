@@ -105,8 +105,6 @@ func (c Compression) String() string {
 	return c.Method.String() + ":" + strconv.Itoa(c.Level)
 }
 
-func (m Method) String() string { return Compression{Method: m}.String() }
-
 func (c Compression) check() error {
 	if int(c.Method) >= len(methods) {
 		return fmt.Errorf("compression: unknown method %d", c.Method)
