@@ -2,207 +2,110 @@ package initrd
 
 import (
 	"bytes"
-	"context"
+	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"io"
-	"runtime"
+	"math/bits"
+
+	"github.com/pierrec/lz4/v4"
+	"github.com/ulikunitz/xz"
 )
 
-// encoder writes the segments of an image.
-type encoder struct {
-	ctx      context.Context
-	out      *counter
-	newc     *newcWriter
-	content  copier
-	queue    queue
-	progress func(done, total int)
-
-	done, total int // entries
-}
-
-// newEncoder copies contents through buf.
-func newEncoder(ctx context.Context, out io.Writer, buf []byte) *encoder {
-	e := &encoder{ctx: ctx, out: &counter{w: out, crc: crc32.New(castagnoli)}}
-	e.content = copier{ctx: ctx, buf: buf}
-	e.queue = queue{out: e.out, most: runtime.GOMAXPROCS(0)}
-	return e
-}
-
-// segment writes a segment.
-func (e *encoder) segment(s *segment) (Segment, error) {
-	defer e.queue.wait()
-	begin := e.out.n
-	e.newc = newNewcWriter(nil)
-	e.content.to = e.newc
-	frames := s.frames()
-	for i := range frames {
-		if err := e.frame(&frames[i], s.compression); err != nil {
-			return Segment{}, err
-		}
-	}
-	err := e.queue.drain(0)
-	told := Segment{Method: s.compression.Method, Offset: begin, Unpacked: archiveSize(s.recs), Entries: len(s.recs)}
-	closing, empty, zeros := s.compression.ending(e.out.n)
-	if err == nil {
-		_, err = e.out.Write(closing)
-	}
-	told.Size = e.out.n - begin
-	if err == nil {
-		_, err = e.out.Write(make([]byte, zeros))
-	}
+// frame appends src as one compressed piece to dst. Pieces stand for themselves
+// and can be made side by side; written one behind the other they unpack to
+// their contents one behind the other, in the kernel if each of them begins
+// with an entry. What ends the last one is [Compression.ending].
+func (c Compression) frame(dst, src []byte) ([]byte, error) {
+	b := bytes.NewBuffer(dst)
+	w, err := c.writer(b, int64(len(src)))
 	if err != nil {
-		return Segment{}, fmt.Errorf("image: %w", reason(err))
-	}
-	switch told.Method {
-	case None:
-	case LZ4: // runs on through the magic of each
-		told.Frames = 1
-	default:
-		told.Frames = len(frames) + empty
-	}
-	return told, nil
-}
-
-// frame writes a frame, or has it compressed and written later. A long one must
-// not lie in memory: the frames before are waited for, and it is compressed as
-// it is read.
-func (e *encoder) frame(f *frame, c Compression) error {
-	if c.Method != None && f.size <= maxHeld {
-		j, err := e.queue.next()
-		if err != nil {
-			return fmt.Errorf("image: %w", reason(err))
-		}
-		j.raw.Grow(int(f.size))
-		if err := e.records(&j.raw, f); err != nil {
-			return err
-		}
-		e.queue.start(j, c)
-		return nil
-	}
-	if err := e.queue.drain(0); err != nil {
-		return fmt.Errorf("image: %w", reason(err))
-	}
-	z, err := c.writer(e.out, f.size)
-	if err != nil {
-		return err
-	}
-	if err := e.records(z, f); err != nil {
-		return err
-	}
-	if err := z.Close(); err != nil {
-		return fmt.Errorf("image: %w", reason(err))
-	}
-	return nil
-}
-
-// records writes the entries of f, and the trailer if it is the last.
-func (e *encoder) records(w io.Writer, f *frame) error {
-	e.newc.to(w)
-	for i := range f.recs {
-		if err := e.record(&f.recs[i]); err != nil {
-			return err
-		}
-		e.done++
-		if e.progress != nil {
-			e.progress(e.done, e.total)
-		}
-	}
-	end := e.newc.flush
-	if f.last {
-		end = e.newc.close
-	}
-	if err := end(); err != nil {
-		return fmt.Errorf("image: %w", reason(err))
-	}
-	return nil
-}
-
-// record writes one entry and keeps the sum of its content.
-func (e *encoder) record(r *record) error {
-	err := e.ctx.Err()
-	if err == nil {
-		err = e.newc.next(r.header)
-	}
-	if err == nil && r.hasContent() {
-		r.sum, err = e.content.content(r)
-	}
-	if out := e.newc.out.err; out != nil { // which is not the entry's fault
-		return fmt.Errorf("image: %w", reason(out))
-	}
-	if err != nil {
-		return fmt.Errorf("image: %s: %w", r.name, err)
-	}
-	return nil
-}
-
-// A queue compresses frames side by side and writes them in order.
-type queue struct {
-	out     io.Writer
-	most    int    // frames that are compressed at a time
-	running []*job // the first of them is the next to be written
-	idle    []*job // for their buffers
-}
-
-// A job is a frame before and after.
-type job struct {
-	raw, packed bytes.Buffer
-	done        chan error
-}
-
-// next returns a job to fill with a frame, when there is a processor for it.
-func (q *queue) next() (*job, error) {
-	if err := q.drain(q.most - 1); err != nil {
 		return nil, err
 	}
-	if n := len(q.idle); n > 0 {
-		j := q.idle[n-1]
-		q.idle = q.idle[:n-1]
-		return j, nil
+	if _, err := w.Write(src); err != nil {
+		return nil, err
 	}
-	return &job{done: make(chan error, 1)}, nil
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
 
-// start compresses the frame in j.
-func (q *queue) start(j *job, c Compression) {
-	q.running = append(q.running, j)
-	go func() { j.done <- j.compress(c) }()
-}
+// xzDict is the dictionary of each level, as xz(1) has it.
+var xzDict = [...]int64{1: 1 << 20, 2 << 20, 4 << 20, 4 << 20, 8 << 20, 8 << 20, 16 << 20, 32 << 20, 64 << 20}
 
-func (j *job) compress(c Compression) error {
-	z, err := c.writer(&j.packed, int64(j.raw.Len()))
+// xzWriter writes one stream of one block, with CRC32: the kernel refuses all
+// other checks. The kernel allocates the dictionary that is told, so it is not
+// larger than the data needs.
+func xzWriter(w io.Writer, level int, size int64) (io.WriteCloser, error) {
+	dict := max(4096, min(xzDict[level], 1<<bits.Len64(uint64(max(size, 1)-1))))
+	z, err := xz.WriterConfig{DictCap: int(dict), CheckSum: xz.CRC32}.NewWriter(w)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("compression: xz: %w", err)
 	}
-	if _, err := z.Write(j.raw.Bytes()); err != nil {
-		return err
-	}
-	return z.Close()
+	return z, nil
 }
 
-// drain writes the frames that are done, and waits for more, until no more than
-// n are running.
-func (q *queue) drain(n int) error {
-	for len(q.running) > n {
-		j := q.running[0]
-		q.running = q.running[1:]
-		if err := <-j.done; err != nil {
-			return err
-		}
-		if _, err := q.out.Write(j.packed.Bytes()); err != nil {
-			return err
-		}
-		j.raw.Reset()
-		j.packed.Reset()
-		q.idle = append(q.idle, j)
-	}
-	return nil
+// lz4Writer writes lz4's legacy format without the end that it does not have.
+type lz4Writer struct {
+	w     io.Writer
+	level int
+	block []byte // up to lz4Block bytes
+	out   []byte // header and block
+	fast  lz4.Compressor
+	high  lz4.CompressorHC
 }
 
-// wait ends what is running, after an error.
-func (q *queue) wait() {
-	for _, j := range q.running {
-		<-j.done
+func newLZ4Writer(w io.Writer, level int, size int64) (io.WriteCloser, error) {
+	z := &lz4Writer{w: w, level: level}
+	// From level 3 on, as in lz4(1), chains are searched; the depth is the
+	// library's for that level.
+	z.high.Level = lz4.CompressionLevel(1 << (8 + level))
+	z.block = make([]byte, 0, min(size, lz4Block))
+	if _, err := w.Write(binary.LittleEndian.AppendUint32(nil, lz4Magic)); err != nil {
+		return nil, err
 	}
-	q.running = nil
+	return z, nil
+}
+
+func (z *lz4Writer) Write(p []byte) (int, error) {
+	done := 0
+	for done < len(p) {
+		n := min(len(p)-done, lz4Block-len(z.block))
+		z.block = append(z.block, p[done:done+n]...)
+		done += n
+		if len(z.block) == lz4Block {
+			if err := z.flush(); err != nil {
+				return done, err
+			}
+		}
+	}
+	return done, nil
+}
+
+func (z *lz4Writer) flush() error {
+	const header = 4
+	if need := header + lz4.CompressBlockBound(len(z.block)); len(z.out) < need {
+		z.out = make([]byte, need)
+	}
+	var n int
+	var err error
+	if z.level < 3 {
+		n, err = z.fast.CompressBlock(z.block, z.out[header:])
+	} else {
+		n, err = z.high.CompressBlock(z.block, z.out[header:])
+	}
+	if err != nil {
+		return fmt.Errorf("compression: lz4: %w", err)
+	}
+	binary.LittleEndian.PutUint32(z.out, uint32(n))
+	z.block = z.block[:0]
+	_, err = z.w.Write(z.out[:header+n])
+	return err
+}
+
+func (z *lz4Writer) Close() error {
+	if len(z.block) == 0 {
+		return nil
+	}
+	return z.flush()
 }

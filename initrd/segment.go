@@ -24,7 +24,7 @@ func layout(t *Tree, o Options) ([]segment, error) {
 	var segs []segment
 	var numbers uint32
 	if o.Early != nil && o.Early.Len() > 0 {
-		if err := fits(o.Early, t); err != nil {
+		if err := laysOver(o.Early, t); err != nil {
 			return nil, err
 		}
 		recs, err := plan(o.Early, o.ModTime, &numbers)
@@ -63,10 +63,10 @@ func (o *Options) check() error {
 	return o.Compression.check()
 }
 
-// fits makes sure that the kernel can lay t over what it has unpacked of early:
+// laysOver makes sure that the kernel can lay t over what it has unpacked of early:
 // it removes what is in the way of another type, but no directory that holds
 // something (clean_path in init/initramfs.c).
-func fits(early, t *Tree) error {
+func laysOver(early, t *Tree) error {
 	for p, n := range early.nodes {
 		if over, ok := t.nodes[p]; ok && n.kids > 0 && !over.Mode.IsDir() {
 			return fmt.Errorf("early: %s: is a directory here but %s in the tree, which the kernel could not put in its place", p, kindOf(over.Mode))
