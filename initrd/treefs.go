@@ -159,10 +159,10 @@ func (f *treeFS) ReadLink(name string) (string, error) {
 // entryInfo describes an entry; Sys gives the [Entry].
 type entryInfo struct{ n *node }
 
-func (i entryInfo) Name() string       { return path.Base(i.n.Path) }
-func (i entryInfo) Mode() fs.FileMode  { return i.n.Mode }
-func (i entryInfo) IsDir() bool        { return i.n.Mode.IsDir() }
-func (i entryInfo) Sys() any           { return i.n.Entry }
+func (i entryInfo) Name() string      { return path.Base(i.n.Path) }
+func (i entryInfo) Mode() fs.FileMode { return i.n.Mode }
+func (i entryInfo) IsDir() bool       { return i.n.Mode.IsDir() }
+func (i entryInfo) Sys() any          { return i.n.Entry }
 
 // ModTime gives what an image said, or 1970.
 func (i entryInfo) ModTime() time.Time { return time.Unix(int64(i.n.ModTime), 0) }
