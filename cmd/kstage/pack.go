@@ -26,6 +26,7 @@ type packer struct {
 	root        string
 	output      string
 	compression string
+	format      formatFlags
 	dryRun      bool
 }
 
@@ -42,6 +43,7 @@ files belong to 0:0 in the image, /dev/console and /dev/null are added. The same
 tree gives the same bytes, always; times are SOURCE_DATE_EPOCH, or 0.`,
 		Example: `  kstage pack ./initrd-rv64
   kstage pack ./rootfs -o initrd.img -c zstd:19 --kernel-build ../linux
+  kstage pack ./rootfs --format fit --fit-kernel Image --fit-load 0x80200000
   kstage pack ./rootfs -c none -o - | zstdcat | cpio -t`,
 		Args: operands(cobra.ExactArgs(1), "name the directory to pack"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -53,6 +55,7 @@ tree gives the same bytes, always; times are SOURCE_DATE_EPOCH, or 0.`,
 	flags.StringVarP(&p.output, "output", "o", "", "write the image to `FILE`, - for standard output (default NAME.cpio.gz here)")
 	flags.StringVarP(&p.compression, "compress", "c", "gzip", "compression: none, gzip or zstd, with a level as in zstd:19")
 	flags.BoolVar(&p.dryRun, "dry-run", false, "do all but write the image")
+	p.format.add(flags)
 	p.index.add(flags)
 	u.jsonFlag(cmd)
 	return cmd
@@ -63,6 +66,10 @@ func (p *packer) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := p.format.open(); err != nil {
+		return err
+	}
+	defer p.format.close()
 	root, err := openRoot(p.root)
 	if err != nil {
 		return err
@@ -76,13 +83,14 @@ func (p *packer) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	p.format.name(kernels)
 	summary, err := p.write(cmd.Context(), tree, options)
 	if err != nil {
 		return err
 	}
 	p.summarize(summary, tree, kernels)
 	return errors.Join(p.report(packReport{
-		Output: p.output, Compression: options.Compression.String(), Written: !p.dryRun,
+		Output: p.output, Format: p.format.format, Compression: options.Compression.String(), Written: !p.dryRun,
 		Entries: tree.Len(), Size: summary.Compressed, Unpacked: summary.Raw, Kernels: kernels, Problems: problems,
 	}), p.index.verdict(kernels))
 }
@@ -90,6 +98,7 @@ func (p *packer) run(cmd *cobra.Command) error {
 // packReport is what --json prints.
 type packReport struct {
 	Output      string           `json:"output"`
+	Format      string           `json:"format"` // cpio, uimage or fit
 	Compression string           `json:"compression"`
 	Written     bool             `json:"written"`
 	Entries     int              `json:"entries"`
@@ -106,6 +115,9 @@ func (p *packer) options(cmd *cobra.Command) (initrd.Options, error) {
 	}
 	c, err := initrd.ParseCompression(p.compression)
 	if err != nil {
+		return wrong(err)
+	}
+	if err := p.format.check(); err != nil {
 		return wrong(err)
 	}
 	o := initrd.Options{Compression: c}
@@ -126,6 +138,7 @@ func (p *packer) options(cmd *cobra.Command) (initrd.Options, error) {
 		if p.output, err = imageName(p.root, c.Method); err != nil {
 			return o, err
 		}
+		p.output = p.format.output(p.output)
 	}
 	return o, p.outsideRoot()
 }
@@ -222,6 +235,8 @@ func (p *packer) tree(root fs.FS, kernels []*kernel) (*initrd.Tree, []initrd.Pro
 func (p *packer) write(ctx context.Context, tree *initrd.Tree, o initrd.Options) (initrd.Summary, error) {
 	o.Progress = p.step("packing")
 	switch {
+	case !p.format.plain():
+		return p.writeWrapped(ctx, tree, o)
 	case p.dryRun:
 		return initrd.Write(ctx, io.Discard, tree, o)
 	case p.output == "-":
@@ -243,6 +258,7 @@ func (p *packer) summarize(s initrd.Summary, tree *initrd.Tree, kernels []*kerne
 	if s.Raw != s.Compressed {
 		unpacked = fmt.Sprintf(" (%s unpacked)", size(s.Raw))
 	}
-	p.say("%s: %s%s, %s", text, size(s.Compressed), unpacked, count(tree.Len(), "entry", "entries"))
+	p.say("%s: %s%s%s, %s", text, size(s.Compressed), p.format.label(), unpacked, count(tree.Len(), "entry", "entries"))
 	p.kernels(kernels)
+	p.format.say(p.ui)
 }
