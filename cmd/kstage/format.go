@@ -52,6 +52,10 @@ func (f *formatFlags) check() error {
 		return withHint(errors.New("--fit-kernel and --fit-load go together"),
 			"where the board's memory begins, and 2 MiB: 0x80200000 for qemu's virt, 0x40200000 for a JH7110")
 	}
+	if f.load%(2<<20) != 0 {
+		return withHint(fmt.Errorf("--fit-load %#x is no multiple of 2 MiB, as riscv kernels need", f.load),
+			"0x begins a hexadecimal number; U-Boot itself writes none")
+	}
 	return nil
 }
 
@@ -90,7 +94,7 @@ func (f *formatFlags) open() (err error) {
 func (f *formatFlags) close() {
 	for _, file := range []*os.File{f.kernelFile, f.dtbFile} {
 		if file != nil {
-			file.Close() // only read from
+			_ = file.Close() // only read from
 		}
 	}
 }
