@@ -22,7 +22,7 @@ func (t *Tree) AddArchive(r io.Reader, spool Spool) ([]Problem, error) {
 // firstBlock unpacks as much as it takes to know a tar. What is wrong with r is
 // told by who reads it all.
 func firstBlock(r io.Reader) []byte {
-	z, err := unpack(bufio.NewReaderSize(r, 4096))
+	z, err := unpackAll(bufio.NewReaderSize(r, 4096))
 	if err != nil {
 		return nil
 	}

@@ -29,7 +29,7 @@ import (
 // archive. After an error the tree holds what came before, contents in part not
 // written to the spool.
 func (t *Tree) AddTar(r io.Reader, spool Spool) ([]Problem, error) {
-	z, err := unpack(bufio.NewReaderSize(r, 64<<10))
+	z, err := unpackAll(bufio.NewReaderSize(r, 64<<10))
 	if err != nil {
 		return nil, fmt.Errorf("tar: %w", err)
 	}
