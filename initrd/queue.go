@@ -64,7 +64,7 @@ func (q *queue) drain(n int) error {
 // wait ends what is running, after an error.
 func (q *queue) wait() {
 	for _, j := range q.running {
-		<-j.done
+		_ = <-j.done // the first error is the one to tell
 	}
 	q.running = nil
 }
