@@ -21,6 +21,10 @@ import (
 // the kernel takes for complete. It takes little memory whatever the input
 // claims.
 type Reader struct {
+	// MaxContents is how many bytes of contents [ReadImage] takes, in all files
+	// together, replaced ones included. 0 is 64 GiB.
+	MaxContents int64
+
 	raw  *source       // the image
 	in   *source       // what entries are read from: raw or the decompressed bytes
 	body *decompressor // behind in; nil in a plain segment

@@ -64,7 +64,9 @@ func (q *queue) drain(n int) error {
 // wait ends what is running, after an error.
 func (q *queue) wait() {
 	for _, j := range q.running {
-		<-j.done
+		if err := <-j.done; err != nil {
+			continue // the first error is the one to tell
+		}
 	}
 	q.running = nil
 }
