@@ -108,15 +108,15 @@ func TestFramesByReferences(t *testing.T) {
 		switch s.Method {
 		case Zstd:
 			out, err := exec.Command("zstd", "-lv", image).CombinedOutput()
-			wanted(t, string(out), err, fmt.Sprintf("Frames: %d\n", s.Frames), fmt.Sprintf("(%d B)", len(archive)))
+			saysAll(t, string(out), err, fmt.Sprintf("Frames: %d\n", s.Frames), fmt.Sprintf("(%d B)", len(archive)))
 		case XZ:
 			out, err := exec.Command("xz", "-l", "--robot", image).CombinedOutput()
-			wanted(t, string(out), err, fmt.Sprintf("file\t%d\t%d\t", s.Frames, s.Frames), "\tCRC32\t")
+			saysAll(t, string(out), err, fmt.Sprintf("file\t%d\t%d\t", s.Frames, s.Frames), "\tCRC32\t")
 		}
 	}
 }
 
-func wanted(t *testing.T, out string, err error, parts ...string) {
+func saysAll(t *testing.T, out string, err error, parts ...string) {
 	t.Helper()
 	for _, part := range parts {
 		if err != nil || !strings.Contains(out, part) {
