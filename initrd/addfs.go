@@ -22,8 +22,8 @@ type Problem struct {
 // Modes are taken as they are, but the root's own is not, which only tells how
 // the directory at hand was made. A directory on Windows has no permission to
 // execute in its modes: whoever adds one must know which files need it. Owners
-// become 0:0. Symbolic links are
-// recorded and never followed, which takes an fsys that is a [fs.ReadLinkFS].
+// become 0:0, unless [Tree.HostOwners] is set. Symbolic links are recorded and
+// never followed, which takes an fsys that is a [fs.ReadLinkFS].
 // Device numbers and hard links are known where fsys shows the host's own file
 // information; a device without numbers is an error.
 //
@@ -58,15 +58,31 @@ func (a *adder) visit(p string, _ fs.DirEntry, err error) error {
 	if err != nil {
 		return fmt.Errorf("tree: %s: %w", p, reason(err))
 	}
+	e := Entry{Path: p, Mode: fi.Mode()}
+	st, known := statOf(fi)
+	if a.tree.HostOwners {
+		e.UID, e.GID = st.uid, st.gid
+	}
+	if !a.tree.takes(&e) {
+		return skip(fi)
+	}
 	if rule := leftOut(fi.Mode()); rule != "" {
 		a.problems = append(a.problems, Problem{Rule: rule, Path: p, Text: kindOf(fi.Mode()) + " has no place in an image, left out"})
 		return nil
 	}
-	e, err := a.entry(p, fi)
-	if err != nil {
+	if err := a.fill(&e, fi.Size(), st, known); err != nil {
 		return fmt.Errorf("tree: %s: %w", p, reason(err))
 	}
 	return a.tree.Put(e)
+}
+
+func (t *Tree) takes(e *Entry) bool { return t.Filter == nil || t.Filter(e) }
+
+func skip(fi fs.FileInfo) error {
+	if fi.IsDir() {
+		return fs.SkipDir
+	}
+	return nil
 }
 
 // nodeTypes are the type bits an image has a place for.
@@ -83,12 +99,11 @@ func leftOut(m fs.FileMode) string {
 	return ""
 }
 
-func (a *adder) entry(p string, fi fs.FileInfo) (Entry, error) {
-	e := Entry{Path: p, Mode: fi.Mode()}
-	st, known := statOf(fi)
-	switch e.Mode.Type() {
+// fill adds to e what depends on its type.
+func (a *adder) fill(e *Entry, size int64, st stat, known bool) error {
+	switch p := e.Path; e.Mode.Type() {
 	case 0:
-		e.Size = fi.Size()
+		e.Size = size
 		e.Open = func() (io.ReadCloser, error) { return a.fsys.Open(p) }
 		if st.links > 1 {
 			e.Link = a.link(st.id)
@@ -96,16 +111,16 @@ func (a *adder) entry(p string, fi fs.FileInfo) (Entry, error) {
 	case fs.ModeSymlink:
 		target, err := fs.ReadLink(a.fsys, p)
 		if err != nil {
-			return e, err
+			return err
 		}
 		e.Target = filepath.ToSlash(target) // Windows keeps links its own way
 	case fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice:
 		if !known {
-			return e, errors.New("the device's numbers are not known on this host")
+			return errors.New("the device's numbers are not known on this host")
 		}
 		e.Major, e.Minor = st.major, st.minor
 	}
-	return e, nil
+	return nil
 }
 
 func (a *adder) link(id fileID) uint64 {
@@ -122,6 +137,7 @@ type fileID struct{ dev, ino uint64 }
 type stat struct {
 	id           fileID
 	links        uint64
+	uid, gid     uint32
 	major, minor uint32
 }
 

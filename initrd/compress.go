@@ -12,20 +12,20 @@ import (
 )
 
 // Method is a way to compress an image. The kernel must have it built in
-// (CONFIG_RD_GZIP, CONFIG_RD_ZSTD); uncompressed images always work.
+// (CONFIG_RD_GZIP, CONFIG_RD_ZSTD and so on); uncompressed images always work.
 type Method uint8
 
-// The methods. The zero Method is None.
+// The methods. The zero Method is None. LZMA and Bzip2 are only read; LZO is
+// recognised and refused.
 const (
 	None Method = iota
 	Gzip
 	Zstd
 	XZ
 	LZ4
-
-	LZMA  // only read
-	Bzip2 // only read
-	LZO   // only recognised
+	LZMA
+	Bzip2
+	LZO
 )
 
 // methods holds each method's name, the level meant by level 0 and the
@@ -37,26 +37,40 @@ var methods = [...]struct {
 	None:  {name: "none"},
 	Gzip:  {"gzip", 6, 9},
 	Zstd:  {"zstd", 3, 22},
-	XZ:    {name: "xz"},
-	LZ4:   {name: "lz4"},
+	XZ:    {"xz", 6, 9},
+	LZ4:   {"lz4", 1, 9},
 	LZMA:  {name: "lzma"},
 	Bzip2: {name: "bzip2"},
 	LZO:   {name: "lzo"},
+}
+
+// canWrite tells whether images can be compressed so.
+func (m Method) canWrite() bool { return m <= LZ4 }
+
+// String is the method's name, as [ParseCompression] has it.
+func (m Method) String() string {
+	if int(m) >= len(methods) {
+		return fmt.Sprintf("Method(%d)", uint8(m))
+	}
+	return methods[m].name
 }
 
 // Compression is a method with its level. The zero Compression is none.
 type Compression struct {
 	Method Method
 
-	// Level weighs size against time: 1 to 9 for gzip, 1 to 22 for zstd, 0 for
-	// the method's usual one (6 and 3). The zstd encoder has four grades and
-	// takes the one next to the level: 1-2, 3-5, 6-9, and 10 and above. Above
-	// 6, gzip takes many times as long for module trees and saves nothing.
+	// Level weighs size against time: 1 to 22 for zstd, 1 to 9 for the
+	// others, 0 for the method's usual one (gzip 6, zstd 3, xz 6, lz4 1). The
+	// zstd encoder has four grades and takes the one next to the level: 1-2,
+	// 3-5, 6-9, and 10 and above. Above 6, gzip takes many times as long for
+	// module trees and saves nothing. The level of xz is the size of its
+	// dictionary, which the kernel must have as memory: 1 MiB at 1, 8 MiB at 5
+	// and 6, 64 MiB at 9, but never more than the data.
 	Level int
 }
 
-// ParseCompression reads "method" or "method:level", for example "none",
-// "gzip:9" or "zstd:19".
+// ParseCompression reads "method" or "method:level" of a method that can be
+// written, for example "none", "gzip:9" or "zstd:19".
 func ParseCompression(s string) (Compression, error) {
 	name, level, leveled := strings.Cut(s, ":")
 	var c Compression
@@ -67,10 +81,10 @@ func ParseCompression(s string) (Compression, error) {
 		}
 	}
 	if !known {
-		return Compression{}, fmt.Errorf("compression: unknown method %q, want none, gzip or zstd", name)
+		return Compression{}, fmt.Errorf("compression: unknown method %q, want none, gzip, zstd, xz or lz4", name)
 	}
 	if !leveled {
-		return c, nil
+		return c, c.check()
 	}
 	n, err := strconv.Atoi(level)
 	if err != nil || n == 0 {
@@ -85,16 +99,11 @@ func ParseCompression(s string) (Compression, error) {
 
 // String returns what [ParseCompression] reads.
 func (c Compression) String() string {
-	if int(c.Method) >= len(methods) {
-		return fmt.Sprintf("Method(%d)", c.Method)
-	}
 	if c.Level == 0 {
-		return methods[c.Method].name
+		return c.Method.String()
 	}
-	return methods[c.Method].name + ":" + strconv.Itoa(c.Level)
+	return c.Method.String() + ":" + strconv.Itoa(c.Level)
 }
-
-func (m Method) String() string { return Compression{Method: m}.String() }
 
 func (c Compression) check() error {
 	if int(c.Method) >= len(methods) {
@@ -102,6 +111,8 @@ func (c Compression) check() error {
 	}
 	m := methods[c.Method]
 	switch {
+	case !c.Method.canWrite():
+		return fmt.Errorf("compression: %s can only be read, want none, gzip, zstd, xz or lz4", m.name)
 	case m.most == 0 && c.Level != 0:
 		return fmt.Errorf("compression: %s has no levels", m.name)
 	case c.Level < 0 || c.Level > m.most:
@@ -111,7 +122,8 @@ func (c Compression) check() error {
 }
 
 // writer returns a compressor of size bytes. Closing it ends the compressed
-// data and leaves w open. The bytes depend on input and level alone.
+// data, but for [Method.tail], and leaves w open. The bytes depend on input and
+// level alone.
 func (c Compression) writer(w io.Writer, size int64) (io.WriteCloser, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -125,6 +137,10 @@ func (c Compression) writer(w io.Writer, size int64) (io.WriteCloser, error) {
 		return gzipWriter(w, level)
 	case Zstd:
 		return zstdWriter(w, level, size)
+	case XZ:
+		return xzWriter(w, level, size)
+	case LZ4:
+		return newLZ4Writer(w, level, size)
 	}
 	return nopCloser{w}, nil
 }

@@ -20,6 +20,10 @@ func TestParseCompression(t *testing.T) {
 		"gzip:9":  {Method: Gzip, Level: 9},
 		"zstd":    {Method: Zstd},
 		"zstd:19": {Method: Zstd, Level: 19},
+		"xz":      {Method: XZ},
+		"xz:1":    {Method: XZ, Level: 1},
+		"lz4":     {Method: LZ4},
+		"lz4:9":   {Method: LZ4, Level: 9},
 		"zstd:22": {Method: Zstd, Level: 22},
 	}
 	for s, want := range tests {
@@ -35,9 +39,9 @@ func TestParseCompression(t *testing.T) {
 
 func TestParseCompressionErrors(t *testing.T) {
 	tests := map[string]string{
-		"":         `compression: unknown method "", want none, gzip or zstd`,
-		"lz4":      `compression: unknown method "lz4", want none, gzip or zstd`,
-		"GZIP":     `compression: unknown method "GZIP", want none, gzip or zstd`,
+		"":         `compression: unknown method "", want none, gzip, zstd, xz or lz4`,
+		"lz5":      `compression: unknown method "lz5", want none, gzip, zstd, xz or lz4`,
+		"GZIP":     `compression: unknown method "GZIP", want none, gzip, zstd, xz or lz4`,
 		"none:1":   "compression: none has no levels",
 		"gzip:":    `compression: bad level "" in "gzip:"`,
 		"gzip:0":   `compression: bad level "0" in "gzip:0"`,
@@ -45,6 +49,12 @@ func TestParseCompressionErrors(t *testing.T) {
 		"gzip:-1":  "compression: gzip has levels 1 to 9, not -1",
 		"zstd:23":  "compression: zstd has levels 1 to 22, not 23",
 		"zstd:max": `compression: bad level "max" in "zstd:max"`,
+		"xz:0":     `compression: bad level "0" in "xz:0"`,
+		"xz:10":    "compression: xz has levels 1 to 9, not 10",
+		"lz4:10":   "compression: lz4 has levels 1 to 9, not 10",
+		"lzma":     "compression: lzma can only be read, want none, gzip, zstd, xz or lz4",
+		"bzip2:9":  "compression: bzip2 can only be read, want none, gzip, zstd, xz or lz4",
+		"lzo":      "compression: lzo can only be read, want none, gzip, zstd, xz or lz4",
 		"zstd:1:2": `compression: bad level "1:2" in "zstd:1:2"`,
 	}
 	for s, want := range tests {
@@ -56,7 +66,7 @@ func TestParseCompressionErrors(t *testing.T) {
 }
 
 func TestBadCompressionGivenByHand(t *testing.T) {
-	for _, c := range []Compression{{Method: 9}, {Level: 1}, {Method: Gzip, Level: 10}, {Method: Zstd, Level: -1}} {
+	for _, c := range []Compression{{Method: 9}, {Method: LZMA}, {Level: 1}, {Method: Gzip, Level: 10}, {Method: Zstd, Level: -1}} {
 		var b bytes.Buffer
 		if _, err := Write(t.Context(), &b, new(Tree), Options{Compression: c}); err == nil || b.Len() != 0 {
 			t.Errorf("%v: error %v, %d bytes written", c, err, b.Len())
@@ -82,7 +92,7 @@ func words(n int) []byte {
 	return b.Bytes()[:n]
 }
 
-var everyCompression = []string{"none", "gzip:1", "gzip", "gzip:9", "zstd:1", "zstd", "zstd:7", "zstd:19"}
+var everyCompression = []string{"none", "gzip:1", "gzip", "gzip:9", "zstd:1", "zstd", "zstd:7", "zstd:19", "xz:1", "xz", "xz:9", "lz4", "lz4:3", "lz4:9"}
 
 func compression(t testing.TB, s string) Compression {
 	t.Helper()

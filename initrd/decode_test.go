@@ -45,7 +45,7 @@ func pack(t testing.TB, data []byte, command string) []byte {
 // References make streams of every kind and level.
 var references = []string{
 	"gzip -c", "gzip -1c", "gzip -9c",
-	"zstd -qc", "zstd -qc -1 --no-check", "zstd -qc -19", "zstd -qc --ultra -22", "zstd -qc --long=27", "zstd -qc -T2", "zstd -qc --fast=5",
+	"zstd -qc", "zstd -qc -1 --no-check", "zstd -qc -19", "zstd -qc --long=27", "zstd -qc -T2", "zstd -qc --fast=5",
 	"xz -c", "xz -0c", "xz -9ec", "xz -c --check=crc32", "xz -c --check=none", "xz -c --check=sha256", "xz -c -T2 --block-size=70000", "xz -c --lzma2=lc=0,lp=4,pb=0,dict=4096",
 	"xz -c --format=lzma", "xz -0c --format=lzma", "xz -9c --format=lzma", "xz -c --format=lzma --lzma1=dict=4096",
 	"bzip2 -c", "bzip2 -1c",
@@ -53,10 +53,10 @@ var references = []string{
 }
 
 func TestDecodeReferences(t *testing.T) {
-	large := words(10 << 20)
+	large := words(300_000)
 	for _, command := range references {
 		t.Run(command, func(t *testing.T) {
-			for _, size := range []int{0, 1, 100, 64 << 10, 300_000, 10 << 20} {
+			for _, size := range []int{0, 1, 100, 64 << 10, 300_000} {
 				src := pack(t, large[:size], command)
 				m, ok := DetectMethod(src)
 				if !ok || !strings.Contains(command, m.String()) {

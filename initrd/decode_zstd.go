@@ -92,7 +92,7 @@ func (f *zstdFrame) open() error {
 	for f.err == nil && len(f.buf) < zstdAhead {
 		f.err = f.block()
 	}
-	if f.err == io.EOF && f.most < f.window {
+	if f.err != nil && f.most < f.window {
 		f.buf = append(f.smallHeader(), f.buf[header:]...)
 	}
 	return nil
@@ -207,6 +207,7 @@ func (f *zstdFrame) more(n int, what string) ([]byte, error) {
 	f.buf = append(f.buf, make([]byte, n)...)
 	got, err := io.ReadFull(f.br, f.buf[start:])
 	f.off += int64(got)
+	f.buf = f.buf[:start+got]
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		err = fmt.Errorf("part of the %s is missing at byte %d: %w", what, f.off, io.ErrUnexpectedEOF)
 	}

@@ -20,6 +20,8 @@ func statOf(fi fs.FileInfo) (stat, bool) {
 	return stat{
 		id:    fileID{dev: uint64(st.Dev), ino: uint64(st.Ino)},
 		links: uint64(st.Nlink),
+		uid:   st.Uid,
+		gid:   st.Gid,
 		major: unix.Major(rdev),
 		minor: unix.Minor(rdev),
 	}, true

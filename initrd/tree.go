@@ -13,13 +13,35 @@ import (
 // Tree is a tree of entries that is to become an image. The zero Tree is empty
 // and ready to use. A Tree must not be changed by several goroutines at once.
 type Tree struct {
+	// Filter, if set, sees each entry that [Tree.AddFS] and [Tree.AddTar] find,
+	// path, type, permissions and owner, before they look at the rest. It may
+	// change permissions and owner; false leaves the entry out. Where it leaves
+	// out a directory it must leave out all below, where AddFS does not look.
+	Filter func(e *Entry) bool
+
+	// HostOwners has AddFS take over the owners that files have on this host,
+	// where it knows them, instead of 0:0.
+	HostOwners bool
+
 	nodes map[string]*node
 	links uint64
 }
 
 type node struct {
 	Entry
-	kids int // entries directly below
+	kids    int  // entries directly below
+	implied bool // a directory made for what lies below it
+}
+
+// A ReplaceError tells that an entry could not be laid over another one: of the
+// two one is a directory.
+type ReplaceError struct {
+	Path     string      // of both
+	Old, New fs.FileMode // what they are
+}
+
+func (e *ReplaceError) Error() string {
+	return fmt.Sprintf("%s: %s cannot replace %s", e.Path, kindOf(e.New), kindOf(e.Old))
 }
 
 // Put adds e, or lays it over the entry that has the same path. Directories
@@ -29,7 +51,8 @@ type node struct {
 // An error says that the image could not hold e, or that e does not fit: a
 // directory and something else do not replace each other (an empty directory
 // excepted), because the entries below would be lost, or a link like lib ->
-// usr/lib would silently hide what it leads to. [Tree.Remove] makes way.
+// usr/lib would silently hide what it leads to: that is a [*ReplaceError].
+// [Tree.Remove] makes way.
 func (t *Tree) Put(e Entry) error {
 	if err := e.check(); err != nil {
 		return fmt.Errorf("tree: %w", err)
@@ -39,9 +62,9 @@ func (t *Tree) Put(e Entry) error {
 		return t.insert(e)
 	}
 	if e.Mode.IsDir() != old.Mode.IsDir() && (e.Mode.IsDir() || old.kids > 0) {
-		return fmt.Errorf("tree: %s: %s cannot replace %s", e.Path, kindOf(e.Mode), kindOf(old.Mode))
+		return fmt.Errorf("tree: %w", &ReplaceError{Path: e.Path, Old: old.Mode, New: e.Mode})
 	}
-	old.Entry = e
+	old.Entry, old.implied = e, false
 	return nil
 }
 
@@ -68,6 +91,7 @@ func (t *Tree) parent(p string) (*node, error) {
 		if err := t.insert(Entry{Path: dir, Mode: fs.ModeDir | 0o755}); err != nil {
 			return nil, err
 		}
+		t.nodes[dir].implied = true
 	}
 	up := t.nodes[dir]
 	if !up.Mode.IsDir() {

@@ -92,6 +92,7 @@ func write(ctx context.Context, w io.Writer, t *Tree, o Options) ([]record, Summ
 	if err := z.Close(); err != nil {
 		return nil, Summary{}, fmt.Errorf("image: %w", reason(err))
 	}
+	out.Write(o.Compression.Method.tail())
 	if err := out.Flush(); err != nil {
 		return nil, Summary{}, fmt.Errorf("image: %w", reason(err))
 	}

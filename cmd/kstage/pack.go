@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -23,29 +24,42 @@ import (
 type packer struct {
 	*ui
 	index       indexFlags
-	root        string
+	sources     sourceSet
 	output      string
 	compression string
 	dryRun      bool
 }
 
 func newPack(u *ui) *cobra.Command {
-	p := &packer{ui: u}
+	p := &packer{ui: u, sources: sourceSet{ui: u, problems: []initrd.Problem{}}}
 	cmd := &cobra.Command{
 		DisableFlagsInUseLine: true,
-		Use:                   "pack ROOT [-o FILE]",
-		Short:                 "Index the modules below a directory and pack it into an initrd",
-		Long: `Pack the directory ROOT into an initrd (a newc cpio archive, compressed). The
-modules of every kernel version below ROOT are indexed first, and the indexes go
-into the image. ROOT itself is never changed, and no root rights are needed: all
-files belong to 0:0 in the image, /dev/console and /dev/null are added. The same
-tree gives the same bytes, always; times are SOURCE_DATE_EPOCH, or 0.`,
+		Use:                   "pack SOURCE... [-o FILE]",
+		Short:                 "Index the modules of a root file system and pack it into an initrd",
+		Long: `Pack a root file system into an initrd (a newc cpio archive, compressed). A SOURCE
+is a directory, a tar archive such as docker export writes, or another image;
+compressed ones are unpacked, - is standard input. Later sources lie over earlier
+ones: of two files the later counts, directories are joined, and where an earlier
+source has a link to a directory (lib -> usr/lib) the later one's files go there.
+
+The modules of every kernel version are indexed, and the indexes go into the
+image. Sources are never changed, and no root rights are needed: the files of
+directories belong to 0:0 in the image, those of tars and images to whom they say;
+/dev/console and /dev/null are added. The links build and source below
+lib/modules/VERSION are left out. The same sources give the same bytes, always;
+times are SOURCE_DATE_EPOCH, or 0.
+
+A DST of --add that ends in / is the directory to put SRC into; . is the root. A
+GLOB of --exclude without a slash matches names at any depth, one with a slash
+paths from the root; * and ? match no slash, ** any number of directories.`,
 		Example: `  kstage pack ./initrd-rv64
+  docker export board | kstage pack - ./overlay -o board.cpio.gz
+  kstage pack rootfs.tar.xz --add ./init:init --exclude usr/share/doc
   kstage pack ./rootfs -o initrd.img -c zstd:19 --kernel-build ../linux
   kstage pack ./rootfs -c none -o - | zstdcat | cpio -t`,
-		Args: operands(cobra.ExactArgs(1), "name the directory to pack"),
+		Args: operands(cobra.MinimumNArgs(1), "name the directory, tar or image to pack"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p.root = args[0]
+			p.sources.names = args
 			return p.run(cmd)
 		},
 	}
@@ -53,6 +67,7 @@ tree gives the same bytes, always; times are SOURCE_DATE_EPOCH, or 0.`,
 	flags.StringVarP(&p.output, "output", "o", "", "write the image to `FILE`, - for standard output (default NAME.cpio.gz here)")
 	flags.StringVarP(&p.compression, "compress", "c", "gzip", "compression: none, gzip or zstd, with a level as in zstd:19")
 	flags.BoolVar(&p.dryRun, "dry-run", false, "do all but write the image")
+	p.sources.add(flags)
 	p.index.add(flags)
 	u.jsonFlag(cmd)
 	return cmd
@@ -63,17 +78,16 @@ func (p *packer) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	root, err := openRoot(p.root)
+	defer p.sources.close()
+	tree, err := p.sources.read(cmd.Context())
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	kernels, err := p.kernelsBelow(cmd.Context(), root)
+	kernels, err := p.kernelsBelow(cmd.Context(), tree.FS())
 	if err != nil {
 		return err
 	}
-	tree, problems, err := p.tree(root, kernels)
-	if err != nil {
+	if err := layOver(tree, kernels); err != nil {
 		return err
 	}
 	summary, err := p.write(cmd.Context(), tree, options)
@@ -83,7 +97,7 @@ func (p *packer) run(cmd *cobra.Command) error {
 	p.summarize(summary, tree, kernels)
 	return errors.Join(p.report(packReport{
 		Output: p.output, Compression: options.Compression.String(), Written: !p.dryRun,
-		Entries: tree.Len(), Size: summary.Compressed, Unpacked: summary.Raw, Kernels: kernels, Problems: problems,
+		Entries: tree.Len(), Size: summary.Compressed, Unpacked: summary.Raw, Kernels: kernels, Problems: p.sources.problems,
 	}), p.index.verdict(kernels))
 }
 
@@ -108,6 +122,9 @@ func (p *packer) options(cmd *cobra.Command) (initrd.Options, error) {
 	if err != nil {
 		return wrong(err)
 	}
+	if err := p.sources.settle(cmd.UseLine()); err != nil {
+		return initrd.Options{}, err
+	}
 	o := initrd.Options{Compression: c}
 	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
 		t, err := strconv.ParseUint(epoch, 10, 32)
@@ -123,52 +140,31 @@ func (p *packer) options(cmd *cobra.Command) (initrd.Options, error) {
 		return o, nil
 	}
 	if p.output == "" {
-		if p.output, err = imageName(p.root, c.Method); err != nil {
+		if p.output, err = imageName(p.sources.names[0], c.Method); err != nil {
 			return o, err
 		}
 	}
-	return o, p.outsideRoot()
+	return o, p.sources.spares(p.output)
 }
 
-// imageName is the default name: that of the directory, then .cpio and the
+// imageName is the default name: that of the first source, then .cpio and the
 // ending of the compression.
-func imageName(root string, method initrd.Method) (string, error) {
-	abs, err := filepath.Abs(root)
-	if err != nil {
-		return "", err
-	}
-	name := filepath.Base(abs)
-	if name == string(filepath.Separator) {
-		name = "initrd"
+func imageName(source string, method initrd.Method) (string, error) {
+	name := "initrd"
+	if source != "-" {
+		abs, err := filepath.Abs(source)
+		if err != nil {
+			return "", err
+		}
+		if base := filepath.Base(abs); base != string(filepath.Separator) {
+			name = archiveEnding.ReplaceAllString(base, "")
+		}
 	}
 	return name + ".cpio" + map[initrd.Method]string{initrd.Gzip: ".gz", initrd.Zstd: ".zst"}[method], nil
 }
 
-// outsideRoot refuses to write into the tree that is packed, which is promised
-// to stay as it is.
-func (p *packer) outsideRoot() error {
-	root, err := filepath.EvalSymlinks(p.root)
-	if err != nil {
-		return nil // opening the root tells it better
-	}
-	dir, err := filepath.EvalSymlinks(filepath.Dir(p.output))
-	if errors.Is(err, fs.ErrNotExist) {
-		return withHint(fmt.Errorf("%s: there is no directory %s", p.output, filepath.Dir(p.output)), "make it first: mkdir -p "+filepath.Dir(p.output))
-	}
-	if err != nil {
-		return err
-	}
-	if root, err = filepath.Abs(root); err != nil {
-		return err
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	if rel, err := filepath.Rel(root, dir); err == nil && filepath.IsLocal(rel) {
-		return withHint(fmt.Errorf("%s lies inside %s, which is never changed", p.output, p.root), "name a place outside with -o")
-	}
-	return nil
-}
+// archiveEnding is what the name of a tar or an image has behind its own.
+var archiveEnding = regexp.MustCompile(`(\.(tar|cpio|img))?(\.(gz|zst|xz|lz4|lzma|bz2))?$|\.t[gx]z$`)
 
 // kernelsBelow indexes every kernel version of the tree.
 func (p *packer) kernelsBelow(ctx context.Context, root fs.FS) ([]*kernel, error) {
@@ -180,7 +176,7 @@ func (p *packer) kernelsBelow(ctx context.Context, root fs.FS) ([]*kernel, error
 		return p.index.index(ctx, p.ui, root, dirs)
 	}
 	if p.index.kernelBuild != "" {
-		return nil, fmt.Errorf("%s: --kernel-build is given, but there is no lib/modules/VERSION to complete", p.root)
+		return nil, fmt.Errorf("%s: --kernel-build is given, but there is no lib/modules/VERSION to complete", strings.Join(p.sources.names, ", "))
 	}
 	if !p.json {
 		p.line("note", "there is no lib/modules/VERSION: the image has no kernel modules")
@@ -188,33 +184,20 @@ func (p *packer) kernelsBelow(ctx context.Context, root fs.FS) ([]*kernel, error
 	return []*kernel{}, nil
 }
 
-// tree reads the directory and lays the generated files over it.
-func (p *packer) tree(root fs.FS, kernels []*kernel) (*initrd.Tree, []initrd.Problem, error) {
-	var tree initrd.Tree
-	problems, err := tree.AddFS(root)
-	if errors.Is(err, fs.ErrPermission) {
-		err = withHint(err, "make it readable for the user who runs kstage, or leave it out of the tree")
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, problem := range problems {
-		if !p.json {
-			p.line("note", "%s: %s", problem.Path, problem.Text)
-		}
-	}
+// layOver lays the generated files over the tree.
+func layOver(tree *initrd.Tree, kernels []*kernel) error {
 	for _, k := range kernels {
 		for _, file := range k.files {
 			var data bytes.Buffer
 			if err := file.Write(&data); err != nil {
-				return nil, nil, fmt.Errorf("%s/%s: %w", k.Dir, file.Name, err)
+				return fmt.Errorf("%s/%s: %w", k.Dir, file.Name, err)
 			}
 			if err := tree.Put(initrd.File(path.Join(k.Dir, file.Name), 0o644, data.Bytes())); err != nil {
-				return nil, nil, err
+				return err
 			}
 		}
 	}
-	return &tree, append([]initrd.Problem{}, problems...), tree.AddBootDevices()
+	return tree.AddBootDevices()
 }
 
 // write writes the image to where it is wanted; a dry run writes it to nowhere,

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kstage/kstage/initrd"
+)
+
+// sourceFlags are the options that change what the sources bring.
+type sourceFlags struct {
+	addTexts, nodeTexts []string
+	ownerText           string
+	excludeTexts        []string
+
+	adds     []addition
+	nodes    initrd.Tree
+	owner    owner
+	excludes []*exclusion
+}
+
+// An addition is something of the host that comes into the image.
+type addition struct {
+	text string // as given
+	from string
+	to   string // in the image, clean and relative
+}
+
+// owner is who owns what comes from a source.
+type owner struct {
+	keep, all bool // neither: 0:0 for what lies on this host, kept for the rest
+	uid, gid  uint32
+}
+
+// An exclusion is a pattern, cut into its parts.
+type exclusion struct {
+	text  string
+	parts []string
+	used  bool
+}
+
+const (
+	addForm  = "--add SRC:DST, for example --add ./motd:etc/motd"
+	nodeForm = "--node PATH:c|b:MAJOR:MINOR:MODE, for example --node dev/ttyS0:c:4:64:660"
+)
+
+func (f *sourceFlags) add(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.addTexts, "add", nil, "put the file or directory SRC of this host at DST in the image: `SRC:DST`")
+	flags.StringArrayVar(&f.nodeTexts, "node", nil, "make a device node, MODE in octal: `PATH:c|b:MAJOR:MINOR:MODE`")
+	flags.StringVar(&f.ownerText, "owner", "", "`OWNER` of all files: keep, or UID:GID such as 0:0 (default 0:0 for directories of this host, keep for tars and images)")
+	flags.StringArrayVar(&f.excludeTexts, "exclude", nil, "leave out what matches `GLOB`, and all below it: *.a at any depth, usr/share/doc only there")
+}
+
+// settle reads the options' values.
+func (f *sourceFlags) settle(usage string) error {
+	for _, text := range f.addTexts {
+		if err := f.readAdd(text); err != nil {
+			return &usageError{line: usage, err: withHint(fmt.Errorf("--add %s: %w", text, err), addForm)}
+		}
+	}
+	for _, text := range f.nodeTexts {
+		if err := f.readNode(text); err != nil {
+			return &usageError{line: usage, err: withHint(fmt.Errorf("--node %s: %w", text, err), nodeForm)}
+		}
+	}
+	for _, text := range f.excludeTexts {
+		x, err := readExclusion(text)
+		if err != nil {
+			return &usageError{line: usage, err: withHint(fmt.Errorf("--exclude %s: %w", text, err),
+				"--exclude '*.a' leaves out every file of that name, --exclude usr/share/doc that directory")}
+		}
+		f.excludes = append(f.excludes, x)
+	}
+	if err := f.owner.read(f.ownerText); err != nil {
+		return &usageError{line: usage, err: withHint(fmt.Errorf("--owner %s: %w", f.ownerText, err),
+			"--owner keep, or --owner UID:GID with numbers, for example --owner 0:0")}
+	}
+	return nil
+}
+
+// readAdd cuts at the last colon: a path of this host may have one.
+func (f *sourceFlags) readAdd(text string) error {
+	at := strings.LastIndexByte(text, ':')
+	if at < 0 {
+		return errors.New("there is no colon")
+	}
+	from, to := text[:at], text[at+1:]
+	if from == "" || to == "" {
+		return errors.New("one side of the colon is empty")
+	}
+	if strings.HasSuffix(to, "/") { // into that directory
+		to += filepath.Base(from)
+	}
+	to, err := imagePath(to)
+	f.adds = append(f.adds, addition{text, from, to})
+	return err
+}
+
+// imagePath gives the clean form of a path in the image.
+func imagePath(p string) (string, error) {
+	if strings.Contains("/"+p+"/", "/../") {
+		return "", fmt.Errorf("the path %q in the image has a dot-dot in it", p)
+	}
+	return path.Clean(strings.TrimLeft(p, "/")), nil
+}
+
+func (f *sourceFlags) readNode(text string) error {
+	parts := strings.Split(text, ":")
+	if len(parts) < 5 {
+		return errors.New("five parts are wanted")
+	}
+	head, parts := parts[:len(parts)-4], parts[len(parts)-4:]
+	p, err := imagePath(strings.Join(head, ":"))
+	if err != nil {
+		return err
+	}
+	types := map[string]fs.FileMode{"b": fs.ModeDevice, "c": fs.ModeDevice | fs.ModeCharDevice}
+	typ, known := types[parts[0]]
+	if !known {
+		return fmt.Errorf("%q is no type of a device: c or b", parts[0])
+	}
+	var numbers [3]uint32
+	for i, base := range []int{10, 10, 8} {
+		n, err := strconv.ParseUint(parts[i+1], base, 32)
+		if err != nil {
+			return fmt.Errorf("%q is no %s", parts[i+1], []string{"major number", "minor number", "octal mode"}[i])
+		}
+		numbers[i] = uint32(n)
+	}
+	if numbers[2] > 0o777 {
+		return fmt.Errorf("mode %s is beyond 777", parts[3])
+	}
+	return f.nodes.Put(initrd.Entry{Path: p, Mode: typ | fs.FileMode(numbers[2]), Major: numbers[0], Minor: numbers[1]})
+}
+
+func (o *owner) read(text string) error {
+	switch text {
+	case "":
+		return nil
+	case "keep":
+		o.keep = true
+		return nil
+	}
+	user, group, found := strings.Cut(text, ":")
+	uid, uerr := strconv.ParseUint(user, 10, 32)
+	gid, gerr := strconv.ParseUint(group, 10, 32)
+	if !found || uerr != nil || gerr != nil {
+		return errors.New("is neither keep nor two numbers")
+	}
+	o.all, o.uid, o.gid = true, uint32(uid), uint32(gid)
+	return nil
+}
+
+// readExclusion cuts a pattern into its parts. One without a slash, but for the
+// end, may lie at any depth.
+func readExclusion(text string) (*exclusion, error) {
+	trimmed := strings.TrimSuffix(text, "/")
+	x := &exclusion{text: text, parts: strings.Split(strings.TrimPrefix(trimmed, "/"), "/")}
+	if !strings.Contains(trimmed, "/") {
+		x.parts = append([]string{"**"}, x.parts...)
+	}
+	for _, part := range x.parts {
+		if _, err := path.Match(part, ""); err != nil || part == "" || part == "." || part == ".." {
+			return nil, fmt.Errorf("%q is no pattern for a name", part)
+		}
+	}
+	return x, nil
+}
+
+// matches tells whether the pattern matches the path made of parts or a
+// directory above it.
+func matches(pattern, parts []string) bool {
+	switch {
+	case len(pattern) == 0:
+		return true
+	case pattern[0] != "**":
+	case len(pattern) == 1:
+		return len(parts) > 0
+	default:
+		for i := range parts {
+			if matches(pattern[1:], parts[i:]) {
+				return true
+			}
+		}
+		return false
+	}
+	if len(parts) == 0 {
+		return false
+	}
+	ok, _ := path.Match(pattern[0], parts[0]) // the pattern has been tried
+	return ok && matches(pattern[1:], parts[1:])
+}
+
+func (f *sourceFlags) excluded(p string) bool {
+	if len(f.excludes) == 0 || p == "." {
+		return false
+	}
+	parts, excluded := strings.Split(p, "/"), false
+	for _, x := range f.excludes {
+		if matches(x.parts, parts) {
+			x.used, excluded = true, true
+		}
+	}
+	return excluded
+}
+
+// buildLink matches the links that an installed kernel has to where it was built:
+// they lead out of every image.
+var buildLink = regexp.MustCompile(`^(usr/)?lib/modules/[^/]+/(build|source)$`)
