@@ -76,7 +76,7 @@ func (g *gatherer) entry(h *Header) error {
 	if node == nil || h.Size == 0 {
 		return nil
 	}
-	node.size = int64(h.Size)
+	g.fs.resize(node, int64(h.Size))
 	if node.open, err = g.to.room(node.size); err != nil {
 		return fmt.Errorf("image: %.200s: %w", h.Name, err)
 	}
