@@ -21,6 +21,10 @@ import (
 // the kernel takes for complete. It takes little memory whatever the input
 // claims.
 type Reader struct {
+	// MaxContents is how many bytes of contents [ReadImage] takes, in all files
+	// together, replaced ones included. 0 is 64 GiB.
+	MaxContents int64
+
 	raw  *source       // the image
 	in   *source       // what entries are read from: raw or the decompressed bytes
 	body *decompressor // behind in; nil in a plain segment
@@ -236,7 +240,23 @@ func (r *Reader) endFrame() error {
 	facts := r.body.facts
 	r.close()
 	r.in = r.raw
+	r.mergeEmpty()
 	return r.watch.frameEnds(&facts)
+}
+
+// mergeEmpty counts frames without content, which fill an image up to a multiple
+// of 4, with the segment before.
+func (r *Reader) mergeEmpty() {
+	last := len(r.segs) - 1
+	s := r.segment()
+	if last == 0 || s.Unpacked > 0 || r.segs[last-1].Method != s.Method {
+		return
+	}
+	r.segs = r.segs[:last]
+	before := r.segment()
+	before.Frames += s.Frames
+	before.Size = s.Offset + s.Size - before.Offset
+	r.ended = true
 }
 
 func (r *Reader) close() {
@@ -264,7 +284,8 @@ func (r *Reader) header() error {
 	if err != nil {
 		return r.stop(at, RuleDigits, err.Error(), "damaged header")
 	}
-	r.cur.fill(&h, nameSize)
+	r.cur = headerOf(&h, nameSize)
+	r.cur.Segment, r.cur.Offset, r.cur.Archive = len(r.segs)-1, at, r.archive
 	r.sum = 0
 	if err := r.readName(int64(nameSize)); err != nil {
 		return err
@@ -291,10 +312,18 @@ func (r *Reader) readName(size int64) error {
 	return r.within(r.in.skip(space-size), inHeader)
 }
 
-func (h *Header) fill(f *header, nameSize uint32) {
-	h.NameSize, h.Ino, h.Mode, h.UID, h.GID, h.Links, h.ModTime, h.Size = nameSize, f.ino, f.mode, f.uid, f.gid, f.nlink, f.mtime, f.size
-	h.DevMajor, h.DevMinor, h.RdevMajor, h.RdevMinor = f.devMajor, f.devMinor, f.rdevMajor, f.rdevMinor
-	h.Summed, h.Sum = f.crc, f.check
+// nameOf cuts a name at its first zero byte, as the kernel does.
+func nameOf(b []byte) string {
+	name, _, _ := bytes.Cut(b, []byte{0})
+	return string(name)
+}
+
+func headerOf(h *header, nameSize uint32) Header {
+	return Header{
+		NameSize: nameSize, Ino: h.ino, Mode: h.mode, UID: h.uid, GID: h.gid, Links: h.nlink, ModTime: h.mtime, Size: h.size,
+		DevMajor: h.devMajor, DevMinor: h.devMinor, RdevMajor: h.rdevMajor, RdevMinor: h.rdevMinor,
+		Summed: h.crc, Sum: h.check,
+	}
 }
 
 // named says whether the kernel looks at the entry's name: it passes over
@@ -482,6 +511,17 @@ func (s *source) skip(n int64) error {
 		}
 	}
 	return nil
+}
+
+var errCutOff = fmt.Errorf("the archive is cut off: %w", io.ErrUnexpectedEOF)
+
+// cutOff turns the end of the input, which comes too early wherever this is
+// called, into an error that says so.
+func cutOff(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errCutOff
+	}
+	return err
 }
 
 // skipZeros stands before the first byte that is not zero, and returns it.

@@ -30,6 +30,7 @@ type inode struct {
 	open                  func() (io.ReadCloser, error)
 	kids                  map[string]*inode // of a directory
 	names                 int               // that lead here
+	implied               bool              // a directory that no entry has named yet
 }
 
 // linkKey tells which entries are names of one file. Only the type bits of the
@@ -37,7 +38,11 @@ type inode struct {
 type linkKey struct{ archive, major, minor, ino, typ uint32 }
 
 func newRamfs(parents bool) *ramfs {
-	return &ramfs{root: &inode{mode: typeDir | 0o755, kids: map[string]*inode{}}, linked: map[linkKey]string{}, parents: parents}
+	return &ramfs{root: impliedDir(), linked: map[linkKey]string{}, parents: parents}
+}
+
+func impliedDir() *inode {
+	return &inode{mode: typeDir | 0o755, kids: map[string]*inode{}, implied: true}
 }
 
 // addBuiltIn adds what the kernel's own initramfs has brought before any image is
@@ -176,7 +181,9 @@ func (f *ramfs) putSymlink(h *Header, target string) drop {
 	return ""
 }
 
-func (n *inode) set(h *Header) { n.mode, n.uid, n.gid, n.mtime = h.Mode, h.UID, h.GID, h.ModTime }
+func (n *inode) set(h *Header) {
+	n.mode, n.uid, n.gid, n.mtime, n.implied = h.Mode, h.UID, h.GID, h.ModTime, false
+}
 
 // link makes the entry another name of an earlier one, if it is to be that
 // (maybe_link). A nil inode says that it is not.
@@ -342,7 +349,7 @@ func (w *walk) down(part string) drop {
 	}
 	node := w.at().kids[part]
 	if node == nil && w.fs.parents {
-		node = &inode{mode: typeDir | 0o755, kids: map[string]*inode{}}
+		node = impliedDir()
 		w.at().kids[part] = node
 	}
 	switch {

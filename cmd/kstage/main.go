@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errProblems):
 		return exitProblems
 	case ctx.Err() != nil:
-		u.line("error", "interrupted, nothing was written")
+		u.line("error", "interrupted, %s", cmp.Or(u.begun, "nothing was written"))
 		return exitInterrupted
 	}
 	var usage *usageError
@@ -89,7 +90,7 @@ func newRoot(u *ui) *cobra.Command {
 		return &usageError{line: cmd.UseLine(), err: withHint(err, "kstage help "+cmd.Name()+" lists the options")}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newPack(u), newDepmod(u), newModinfo(u))
+	root.AddCommand(newPack(u), newDepmod(u), newModinfo(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u))
 	return root
 }
 

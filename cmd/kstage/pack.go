@@ -27,6 +27,7 @@ type packer struct {
 	sources     sourceSet
 	output      string
 	compression string
+	format      formatFlags
 	dryRun      bool
 }
 
@@ -56,6 +57,7 @@ paths from the root; * and ? match no slash, ** any number of directories.`,
   docker export board | kstage pack - ./overlay -o board.cpio.gz
   kstage pack rootfs.tar.xz --add ./init:init --exclude usr/share/doc
   kstage pack ./rootfs -o initrd.img -c zstd:19 --kernel-build ../linux
+  kstage pack ./rootfs --format fit --fit-kernel Image --fit-load 0x80200000
   kstage pack ./rootfs -c none -o - | zstdcat | cpio -t`,
 		Args: operands(cobra.MinimumNArgs(1), "name the directory, tar or image to pack"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -68,6 +70,7 @@ paths from the root; * and ? match no slash, ** any number of directories.`,
 	flags.StringVarP(&p.compression, "compress", "c", "gzip", "compression: none, gzip or zstd, with a level as in zstd:19")
 	flags.BoolVar(&p.dryRun, "dry-run", false, "do all but write the image")
 	p.sources.add(flags)
+	p.format.add(flags)
 	p.index.add(flags)
 	u.jsonFlag(cmd)
 	return cmd
@@ -79,6 +82,10 @@ func (p *packer) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer p.sources.close()
+	if err := p.format.open(); err != nil {
+		return err
+	}
+	defer p.format.close()
 	tree, err := p.sources.read(cmd.Context())
 	if err != nil {
 		return err
@@ -90,13 +97,14 @@ func (p *packer) run(cmd *cobra.Command) error {
 	if err := layOver(tree, kernels); err != nil {
 		return err
 	}
+	p.format.name(kernels)
 	summary, err := p.write(cmd.Context(), tree, options)
 	if err != nil {
 		return err
 	}
 	p.summarize(summary, tree, kernels)
 	return errors.Join(p.report(packReport{
-		Output: p.output, Compression: options.Compression.String(), Written: !p.dryRun,
+		Output: p.output, Format: p.format.format, Compression: options.Compression.String(), Written: !p.dryRun,
 		Entries: tree.Len(), Size: summary.Compressed, Unpacked: summary.Raw, Kernels: kernels, Problems: p.sources.problems,
 	}), p.index.verdict(kernels))
 }
@@ -104,6 +112,7 @@ func (p *packer) run(cmd *cobra.Command) error {
 // packReport is what --json prints.
 type packReport struct {
 	Output      string           `json:"output"`
+	Format      string           `json:"format"` // cpio, uimage or fit
 	Compression string           `json:"compression"`
 	Written     bool             `json:"written"`
 	Entries     int              `json:"entries"`
@@ -125,6 +134,9 @@ func (p *packer) options(cmd *cobra.Command) (initrd.Options, error) {
 	if err := p.sources.settle(cmd.UseLine()); err != nil {
 		return initrd.Options{}, err
 	}
+	if err := p.format.check(); err != nil {
+		return wrong(err)
+	}
 	o := initrd.Options{Compression: c}
 	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
 		t, err := strconv.ParseUint(epoch, 10, 32)
@@ -143,6 +155,7 @@ func (p *packer) options(cmd *cobra.Command) (initrd.Options, error) {
 		if p.output, err = imageName(p.sources.names[0], c.Method); err != nil {
 			return o, err
 		}
+		p.output = p.format.output(p.output)
 	}
 	return o, p.sources.spares(p.output)
 }
@@ -205,6 +218,8 @@ func layOver(tree *initrd.Tree, kernels []*kernel) error {
 func (p *packer) write(ctx context.Context, tree *initrd.Tree, o initrd.Options) (initrd.Summary, error) {
 	o.Progress = p.step("packing")
 	switch {
+	case !p.format.plain():
+		return p.writeWrapped(ctx, tree, o)
 	case p.dryRun:
 		return initrd.Write(ctx, io.Discard, tree, o)
 	case p.output == "-":
@@ -226,6 +241,7 @@ func (p *packer) summarize(s initrd.Summary, tree *initrd.Tree, kernels []*kerne
 	if s.Raw != s.Compressed {
 		unpacked = fmt.Sprintf(" (%s unpacked)", size(s.Raw))
 	}
-	p.say("%s: %s%s, %s", text, size(s.Compressed), unpacked, count(tree.Len(), "entry", "entries"))
+	p.say("%s: %s%s%s, %s", text, size(s.Compressed), p.format.label(), unpacked, count(tree.Len(), "entry", "entries"))
 	p.kernels(kernels)
+	p.format.say(p.ui)
 }

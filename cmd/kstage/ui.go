@@ -23,6 +23,8 @@ type ui struct {
 	live     bool // err is a terminal, so progress may be shown
 	json     bool // findings go into the JSON report on out, not to err
 
+	begun string // what an interrupt leaves behind, if it is not nothing
+
 	mu       sync.Mutex
 	started  time.Time
 	drawn    time.Time
