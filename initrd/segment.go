@@ -18,7 +18,7 @@ type segment struct {
 // entry of the plain ones lies. These come first, so that they begin at a
 // multiple of 4, as the kernel wants it, whatever becomes of the rest.
 func layout(t *Tree, o Options) ([]segment, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	var segs []segment
@@ -56,9 +56,10 @@ func layout(t *Tree, o Options) ([]segment, error) {
 // filler's.
 const maxAlign = 4096
 
-func (o *Options) check() error {
+// Check reports what is wrong with the options by themselves.
+func (o *Options) Check() error {
 	if o.Align != 0 && (o.Align < 4 || o.Align > maxAlign || o.Align&(o.Align-1) != 0) {
-		return fmt.Errorf("image: data cannot be aligned to %d bytes, only to a power of two from 4 to %d", o.Align, maxAlign)
+		return fmt.Errorf("align: data cannot be put on multiples of %d bytes, only of a power of two from 4 to %d", o.Align, maxAlign)
 	}
 	return o.Compression.check()
 }

@@ -26,7 +26,8 @@ type Options struct {
 	// OneSegment compresses the whole tree. Otherwise the files that are
 	// compressed already, going by their names (.xz, .zst, .gz and so on),
 	// stand with their directories in a plain segment of their own before the
-	// compressed one: the image becomes smaller and is unpacked faster.
+	// compressed one. They would hardly become smaller, and the kernel would
+	// have to unpack them twice.
 	OneSegment bool
 
 	// Align, if not 0, is a power of two from 4 to 4096. In plain segments the

@@ -198,6 +198,14 @@ func (s *sourceSet) takes(e *initrd.Entry, at string) bool {
 	return true
 }
 
+// problem keeps a finding that is not about what was left out, and tells it.
+func (s *sourceSet) problem(p initrd.Problem) {
+	s.problems = append(s.problems, p)
+	if !s.json {
+		s.line("warning", "%s: %s", p.Path, p.Text)
+	}
+}
+
 // notes tells what was left out.
 func (s *sourceSet) notes() {
 	for _, p := range s.buildLinks {
@@ -260,9 +268,9 @@ func (s *sourceSet) whose(p string, n int) string {
 	return ""
 }
 
-// spares refuses to write the image over a source or into one: they are promised
-// to stay as they are.
-func (s *sourceSet) spares(image string) error {
+// spares refuses to write the image over a source or into one, or over one of the
+// others: they are promised to stay as they are.
+func (s *sourceSet) spares(image string, others ...string) error {
 	dir, err := filepath.EvalSymlinks(filepath.Dir(image))
 	if errors.Is(err, fs.ErrNotExist) {
 		return withHint(fmt.Errorf("%s: there is no directory %s", image, filepath.Dir(image)), "make it first: mkdir -p "+filepath.Dir(image))
@@ -275,7 +283,7 @@ func (s *sourceSet) spares(image string) error {
 	for _, a := range s.adds {
 		sources = append(sources, a.from)
 	}
-	for _, source := range sources {
+	for _, source := range append(sources, others...) {
 		info, err := os.Stat(source)
 		if err != nil || source == "-" {
 			continue // reading it tells it better
