@@ -27,15 +27,15 @@ func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 
 // A Finding is something about an image that decides what the kernel makes of it.
 type Finding struct {
-	Rule     string   `json:"rule"` // one of the Rule constants
-	Severity Severity `json:"severity"`
-	Path     string   `json:"path,omitempty"`   // the entry's name
-	Segment  int      `json:"segment"`          // counted from 0; -1: the image as a whole
-	Offset   int64    `json:"offset"`           // in the image, or in the segment's decompressed bytes
-	Packed   bool     `json:"packed"`           // the offset is one in decompressed bytes
-	Text     string   `json:"text"`             // what is the matter
-	Kernel   string   `json:"kernel,omitempty"` // what the kernel says about it, if it does
-	Hint     string   `json:"hint,omitempty"`   // what to do
+	Rule     string // one of the Rule constants
+	Severity Severity
+	Path     string // the entry's name
+	Segment  int    // counted from 0; -1: the image as a whole
+	Offset   int64  // in the image, or in the segment's decompressed bytes
+	Packed   bool   // the offset is one in decompressed bytes
+	Text     string // what is the matter
+	Kernel   string // what the kernel says about it, if it does
+	Hint     string // what to do
 }
 
 // Place says where it is, for a person to read.
@@ -75,6 +75,8 @@ const (
 	RuleFrameEnd    = "frame-end"       // a frame ends inside an entry
 	RuleEmptyFrame  = "empty-frame"     // the first one
 	RuleDamaged     = "damaged"         // compressed data
+	RuleLZ4End      = "lz4-end"         // something behind blocks that four zero bytes should end
+	RuleLZMAEnd     = "lzma-end"        // a mark where the size is told
 	RuleLZ4Frame    = "lz4-frame"       // the format that the kernel does not know
 	RuleSkippable   = "skippable-frame" // of zstd
 	RuleGzip        = "gzip-header"     // with what the kernel does not skip
@@ -144,6 +146,11 @@ func (v *verifier) stopped(e *StopError) {
 	case unseen(e.Err):
 		f.Severity = Drops
 		f.Text += "; the kernel does not compare it and takes the data as it is"
+	case e.Rule == RuleLZ4End:
+		f.Text = "something follows the lz4 data, and the kernel takes it for another block; it stops here"
+	case e.Rule == RuleDamaged && v.r.segment().Method == LZ4:
+		f.Text += "; the kernel stops here"
+		f.Hint = stopHints[RuleLZ4End] + ", if this was to be the end"
 	case e.Rule == RuleDigits:
 		f.Text += "; 6.12 takes the digits before it for the number, 7.2 stops"
 	case e.Rule == RuleFrameEnd:
@@ -175,6 +182,8 @@ var stopHints = map[string]string{
 	RulePadding:     "fill up with zero bytes before it",
 	RuleFrameEnd:    "compress in one frame, or end frames between entries",
 	RuleMagic:       "what is behind the last archive must be zero bytes",
+	RuleLZ4End:      "put 8 zero bytes behind the lz4 data",
+	RuleLZMAEnd:     "write either the size or a mark at the end, not both",
 	RuleLZ4Frame:    "compress with lz4 -l",
 	RuleXZCheck:     "compress with xz --check=crc32",
 	RuleSkippable:   "compress without an index or other skippable frames",

@@ -276,7 +276,7 @@ func (r *Reader) header() error {
 	switch magic := string(r.fixed[:magicLen]); magic {
 	case magicNewc, magicCRC:
 	case "070707":
-		return r.stop(at, RuleMagic, "the archive is in cpio's old format, not newc", "incorrect cpio method used: use -H newc option")
+		return r.stop(at, RuleMagic, "bad magic \"070707\": the archive is in cpio's old format, not newc", "incorrect cpio method used: use -H newc option")
 	default:
 		return r.stop(at, RuleMagic, fmt.Sprintf("bad magic %q", magic), "no cpio magic")
 	}

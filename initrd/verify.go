@@ -318,6 +318,16 @@ func (v *verifier) frameEnds(f *streamFacts) error {
 	v.window = windowOf(f)
 	v.peak = max(v.peak, v.fs.pages*pageSize+v.window)
 	v.window = 0
+	if f.lzmaUnread > 1 { // a single one is zero, as it must be for the data to end
+		return v.r.stop(v.r.raw.offset()-int64(f.lzmaUnread), RuleLZMAEnd,
+			fmt.Sprintf("lzma: the kernel stops reading %d bytes before the end of the data, and takes these for a segment", f.lzmaUnread),
+			"invalid magic at start of compressed archive")
+	}
+	if f.method == LZ4 && !f.lz4Ended {
+		note := Finding{Rule: RuleLZ4End, Severity: Note, Segment: len(v.r.segs) - 1, Offset: v.r.raw.offset(), Hint: stopHints[RuleLZ4End],
+			Text: "nothing ends the lz4 data: should a boot loader put anything behind, the kernel takes that for a block"}
+		v.find(note)
+	}
 	return nil
 }
 
@@ -371,6 +381,8 @@ func explain(m Method, err error) (rule, kernel string) {
 		return "", ""
 	case errors.Is(err, errZstdWindow):
 		return RuleWindow, "ZSTD-compressed data is probably corrupt"
+	case errors.Is(err, errLZ4Size):
+		return RuleLZ4End, "Decoding failed"
 	case m == XZ && cut:
 		return RuleDamaged, "XZ-compressed data is corrupt"
 	case m == Zstd && cut:
