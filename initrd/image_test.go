@@ -95,7 +95,7 @@ func TestImageReaderStops(t *testing.T) {
 	tests := map[string]struct{ image, text, kernel string }{
 		"text":                  {"text and more text", `image: offset 0: "text a" begins neither an archive nor compressed data`, "invalid magic at start of compressed archive"},
 		"plain at odd offset":   {gz + strings.Repeat("\x00", 1+(-len(gz)&3)) + a + end, "a plain archive must begin at a multiple of 4", "invalid magic at start of compressed archive"},
-		"odd padding":           {a + "\x00" + a, "image: offset 117: the padding does not end at a multiple of 4", "broken padding"},
+		"odd padding":           {a + "\x00" + a, "image: offset 117: the zero bytes before it do not end at a multiple of 4", "broken padding"},
 		"junk after compressed": {packed(t, "gzip", a+"junk"), "image: segment 1, offset 116 of its decompressed bytes: there is something else than an entry", "junk within compressed archive"},
 		"junk after plain":      {a + "junk and more", `image: offset 116: "junk a" begins`, "invalid magic at start of compressed archive"},
 		"name without end":      {raw("070701", [13]uint32{1: 0o100644, 11: 2}, "ab", ""), "does not end in a zero byte", "malformed archive"},

@@ -81,7 +81,7 @@ func (g *gatherer) entry(h *Header) error {
 	if node == nil || h.Size == 0 {
 		return nil
 	}
-	node.size = int64(h.Size)
+	g.fs.resize(node, int64(h.Size))
 	if node.size > g.to.left {
 		return fmt.Errorf("image: %.200s: %w of %d bytes in all files together", h.Name, ErrMaxContents, g.to.limit)
 	}
