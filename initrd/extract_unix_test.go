@@ -210,13 +210,14 @@ func TestExtractAttributes(t *testing.T) {
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
 	dir := t.TempDir()
+	must(t, os.Chmod(dir, 0o750))
 	_, err := extract(t, at(0o40711, ".", "", 10)+at(0o41777, "d", "", 11)+at(0o100000, "d/closed", "x", 12)+at(0o104755, "d/su", "x", 13)+
 		at(0o42555, "d/e", "", 14)+at(0o100444, "d/e/f", "", 0xffffffff)+at(0o120777, "d/l", "su", 16)+at(0o10622, "p", "", 17)+
 		at(0o100644, "made/x", "", 18)+end, dir, ExtractOptions{})
 	must(t, err)
 	t.Cleanup(func() { opened(dir) })
 	for p, want := range map[string]string{
-		".": "drwx--x--x 10", "d": "dtrwxrwxrwx 11", "d/closed": "---------- 12", "d/su": "urwxr-xr-x 13", "d/e": "dgr-xr-xr-x 14",
+		".": "drwxr-x---", "d": "dtrwxrwxrwx 11", "d/closed": "---------- 12", "d/su": "urwxr-xr-x 13", "d/e": "dgr-xr-xr-x 14",
 		"d/e/f": "-r--r--r-- 4294967295", "d/l": "Lrwxrwxrwx 16", "p": "prw--w--w- 17", "made": "drwxr-xr-x", "made/x": "-rw-r--r-- 18",
 	} {
 		info, err := os.Lstat(filepath.Join(dir, p))
