@@ -53,8 +53,9 @@ func (e *OccupiedError) Error() string {
 }
 
 // Extract makes the tree's files in the directory root, with modes, times and hard
-// links, as cpio -idm does. The times of symbolic links are set too, which GNU cpio
-// does not do.
+// links, as GNU cpio -idm does: root's own mode, owner and time stay as they are. The
+// times of symbolic links are set too, which that cpio does not do, and those of
+// directories whatever the order of the image.
 //
 // Nothing outside root changes, whatever the tree says and root holds: a directory
 // is entered only when it is none of root's links, and stays open while things are
@@ -198,7 +199,7 @@ func (x *extractor) run(entries []wanted) error {
 func (x *extractor) make(e *wanted) error {
 	if e.Path == rootPath {
 		root, err := x.top.OpenRoot(rootPath)
-		x.open = append(x.open, openedDir{root: root, wanted: e, found: true})
+		x.open = append(x.open, openedDir{root: root, wanted: e})
 		return err
 	}
 	dir, base := x.open[len(x.open)-1].root, path.Base(e.Path)
@@ -365,7 +366,7 @@ func (x *extractor) leave(p string) error {
 // finish sets what a directory is to have. The mode comes last, because with it the
 // directory may be closed to its owner.
 func (x *extractor) finish(d openedDir) error {
-	if d.found && (d.implied || !d.picked) {
+	if d.Path == rootPath || d.found && (d.implied || !d.picked) {
 		return nil
 	}
 	if x.o.Owners {
