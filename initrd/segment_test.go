@@ -186,7 +186,7 @@ func TestAlign(t *testing.T) {
 		}
 	}
 	for _, n := range []int{-4, 1, 2, 3, 12, 4097, 8192} {
-		if _, err := Write(t.Context(), io.Discard, tree, Options{Align: n}); err == nil || !strings.Contains(err.Error(), "aligned") {
+		if _, err := Write(t.Context(), io.Discard, tree, Options{Align: n}); err == nil || !strings.HasPrefix(err.Error(), "align: ") {
 			t.Errorf("%d: %v", n, err)
 		}
 	}
