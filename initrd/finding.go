@@ -94,7 +94,7 @@ const (
 	RulePlace    = "place"     // the name leads nowhere
 	RuleBody     = "body"      // data where none may be
 	RuleType     = "type"      // none in the mode
-	RuleTarget   = "target"    // of a symbolic link: none, too long, with a zero byte
+	RuleTarget   = "target"    // of a symbolic link: too long, with a zero byte, none
 	RuleReplace  = "replace"   // a directory that is not empty is in the way
 	RuleLink     = "link"      // different files become one, or none
 	RuleDevice   = "device"    // numbers that have no room
@@ -112,7 +112,6 @@ const (
 var drops = map[drop]struct{ rule, hint string }{
 	dropNameSize: {RuleNameSize, ""},
 	dropTarget:   {RuleTarget, ""},
-	dropEmpty:    {RuleTarget, ""},
 	dropData:     {RuleBody, "its size must be 0"},
 	dropType:     {RuleType, "the mode needs the type as well, 0100644 for a file"},
 	dropParent:   {RuleParent, "the image needs an entry for every directory, before what is in it"},

@@ -188,6 +188,10 @@ func TestReadTree(t *testing.T) {
 		"no type":               {entry(0o644, "a", "x"), "./", "dropped a"},
 		"parent is a file":      {entry(f, "a", "x") + entry(f, "a/b", "y"), "./ a=x", "dropped a/b"},
 		"loop":                  {link("a", "b") + link("b", "a") + entry(f, "a/x", "y"), "./ a->b b->a", "dropped a/x"},
+		"empty link":            {entry(l, "a", "") + entry(f, "b", "x"), "./ b=x", "dropped a"},
+		"through a slash":       {dir("d") + link("l", "d") + dir("l/") + entry(f, "l/a", "1") + entry(f, "l/", "2"), "./ d/ d/a=1 l->d", "dropped l/"},
+		"slash behind a file":   {entry(f, "a", "1") + dir("a/"), "./ a=1", "dropped a/"},
+		"large device":          {raw("070701", [13]uint32{1: 0o20600, 9: 4097, 10: 3, 11: 2}, "a\x00", ""), "./ a", ""},
 		"socket":                {entry(0o140755, "s", ""), "./", "socket s"},
 		"parent made":           {entry(f, "a/b/c", "x"), "./ a/ a/b/ a/b/c=x", ""},
 	}

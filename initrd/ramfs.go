@@ -70,7 +70,6 @@ type drop string
 const (
 	dropNameSize drop = "the length of its name is 0 or more than 4096"
 	dropTarget   drop = "it is a symbolic link with a target of more than 4095 bytes"
-	dropEmpty    drop = "it is a symbolic link without a target"
 	dropData     drop = "it has data but is neither a file nor a symbolic link"
 	dropType     drop = "its mode has no file type"
 	dropParent   drop = "the directory above it is missing"
@@ -148,7 +147,8 @@ func (f *ramfs) putNode(h *Header) drop {
 		return why
 	}
 	if p.node == nil {
-		f.add(&p, &inode{rdevMajor: h.RdevMajor, rdevMinor: h.RdevMinor}).set(h)
+		major, minor := h.device()
+		f.add(&p, &inode{rdevMajor: major, rdevMinor: minor}).set(h)
 		return ""
 	}
 	p.node.set(h) // mknod fails, chown and chmod do not
@@ -172,13 +172,18 @@ func (f *ramfs) putSymlink(h *Header, target string) drop {
 	switch {
 	case why != "":
 		return why
-	case target == "":
-		return dropEmpty
 	case len(target) > maxPath:
 		return dropTarget
 	}
 	f.add(&p, &inode{target: target}).set(h)
 	return ""
+}
+
+// device gives the numbers that a device node gets: they are put together into 32
+// bits (parse_header, MKDEV).
+func (h *Header) device() (major, minor uint32) {
+	dev := h.RdevMajor<<20 | h.RdevMinor
+	return dev >> 20, dev & maxMinor
 }
 
 func (n *inode) set(h *Header) {

@@ -129,6 +129,11 @@ func (g *gatherer) asEntry(t *Tree, p string, n *inode) (Entry, bool) {
 	case typeSocket:
 		g.problems = append(g.problems, Problem{Rule: "socket", Path: p, Text: "a socket has no place in an image, left out"})
 		return e, false
+	case typeSymlink:
+		if n.target == "" {
+			g.problems = append(g.problems, Problem{Rule: "dropped", Path: p, Text: "is left out: it is a symbolic link without a target"})
+			return e, false
+		}
 	case typeChar, typeBlock:
 		e.Major, e.Minor = n.rdevMajor, n.rdevMinor
 	case typeRegular:

@@ -207,9 +207,10 @@ func pieceOf(m Method, facts *streamFacts) int64 {
 func (v *verifier) look(h *Header, target string) {
 	switch typ := h.Mode & typeMask; {
 	case (typ == typeChar || typ == typeBlock) && (h.RdevMajor > maxMajor || h.RdevMinor > maxMinor):
-		dev := h.RdevMajor<<20 | h.RdevMinor // MKDEV in 32 bits
-		v.find(v.at(h, RuleDevice, Drops, "device %d:%d has no room in 12 and 20 bits, it becomes %d:%d",
-			h.RdevMajor, h.RdevMinor, dev>>20, dev&maxMinor))
+		major, minor := h.device()
+		v.find(v.at(h, RuleDevice, Drops, "device %d:%d has no room in 12 and 20 bits, it becomes %d:%d", h.RdevMajor, h.RdevMinor, major, minor))
+	case typ == typeSymlink && target == "":
+		v.find(v.at(h, RuleTarget, Note, "is a symbolic link without a target: the kernel makes it, other programs do not"))
 	case typ == typeSymlink && len(target) < int(h.Size) && len(target) < int(h.Size)-1:
 		v.find(v.at(h, RuleTarget, Drops, "the target has a zero byte in it and ends there, as %.200q", target))
 	}

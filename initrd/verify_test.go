@@ -34,7 +34,7 @@ var crafted = map[string]string{
 	"link-across-archives":   "link drops 1:244 right-a",
 	"link-more-names":        "link drops 1:244 empty-c",
 	"link-gone":              "link drops 1:124 itself",
-	"symlink-empty":          "target drops 1:128 was-a-file",
+	"symlink-empty":          "target note 1:128 was-a-file",
 	"symlink-4096":           "target drops 1:4220 too-long",
 	"symlink-4097":           "target drops 1:0 much-too-long",
 	"symlink-zero-byte":      "target drops 1:0 cut-link",
