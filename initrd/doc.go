@@ -1,6 +1,6 @@
 // Package initrd turns a tree of files into an image a Linux kernel unpacks as
-// its first root file system: a cpio archive in the newc format, compressed or
-// not. It knows nothing of kernel modules.
+// its first root file system: cpio archives in the newc format, one behind the
+// other, compressed or not. It knows nothing of kernel modules.
 //
 // A [Tree] holds the entries. [Tree.AddFS] fills it from a directory,
 // [Tree.Put] lays further entries over what is there, and [WriteFile] or

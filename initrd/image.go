@@ -205,7 +205,23 @@ func (r *Reader) endFrame() error {
 	s.Size = r.raw.offset() - s.Offset
 	r.close()
 	r.in = r.raw
+	r.mergeEmpty()
 	return nil
+}
+
+// mergeEmpty counts frames without content, which fill an image up to a multiple
+// of 4, with the segment before.
+func (r *Reader) mergeEmpty() {
+	last := len(r.segs) - 1
+	s := r.segment()
+	if last == 0 || s.Unpacked > 0 || r.segs[last-1].Method != s.Method {
+		return
+	}
+	r.segs = r.segs[:last]
+	before := r.segment()
+	before.Frames += s.Frames
+	before.Size = s.Offset + s.Size - before.Offset
+	r.ended = true
 }
 
 func (r *Reader) close() {
@@ -251,6 +267,12 @@ func (r *Reader) readName(size int64) error {
 	}
 	r.cur.Name = nameOf(name)
 	return r.within(r.in.skip(space - size))
+}
+
+// nameOf cuts a name at its first zero byte, as the kernel does.
+func nameOf(b []byte) string {
+	name, _, _ := bytes.Cut(b, []byte{0})
+	return string(name)
 }
 
 func headerOf(h *header, nameSize uint32) Header {
@@ -407,6 +429,17 @@ func (s *source) skip(n int64) error {
 		}
 	}
 	return nil
+}
+
+var errCutOff = fmt.Errorf("the archive is cut off: %w", io.ErrUnexpectedEOF)
+
+// cutOff turns the end of the input, which comes too early wherever this is
+// called, into an error that says so.
+func cutOff(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errCutOff
+	}
+	return err
 }
 
 // skipZeros stands before the first byte that is not zero, and returns it.

@@ -52,24 +52,6 @@ func TestBoot(t *testing.T) {
 	}
 }
 
-// TestBootEveryCompression boots a small tree packed in each way.
-func TestBootEveryCompression(t *testing.T) {
-	for _, c := range []string{"none", "gzip:1", "zstd", "zstd:19"} {
-		t.Run(c, func(t *testing.T) {
-			root := openDir(t)
-			boottest.AddInit(t, root, "cat /etc/boottest", "ls /dev")
-			image := filepath.Join(openDir(t), "image")
-			if out, err := unprivileged(t, "pack", root, "-c", c, "-o", image).CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			results := boottest.Results(t, boottest.Run(t, boottest.Machine{Initrd: image}))
-			if len(results) != 2 || results[0].Exit != 0 || !strings.HasPrefix(results[0].Output, "cat /etc/boottest\n") {
-				t.Errorf("%+v", results)
-			}
-		})
-	}
-}
-
 // openDir is a temporary directory that every user may write to, as [testing.T]'s
 // own is not.
 func openDir(t testing.TB) string {

@@ -133,10 +133,10 @@ func (d *differ) open(ctx context.Context, name string) (side, error) {
 	}
 	tree := new(initrd.Tree)
 	if _, err := tree.AddFS(root); err != nil {
-		root.Close()
+		_ = root.Close() // has only been read from
 		return side{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return side{tree, false, func() { root.Close() }}, nil
+	return side{tree, false, func() { _ = root.Close() }}, nil
 }
 
 // compare goes through both trees by path.

@@ -40,7 +40,7 @@ func openImage(ctx context.Context, name string) (io.ReadCloser, error) {
 	}
 	src, err := openedImage(ctx, name, f)
 	if err != nil {
-		f.Close()
+		_ = f.Close() // has only been read from
 		return nil, err
 	}
 	return imageFile{src, f}, nil

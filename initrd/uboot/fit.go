@@ -41,9 +41,9 @@ type FIT struct {
 	Ramdisk, Kernel, DeviceTree *io.SectionReader
 
 	// Load is where U-Boot puts the kernel before it jumps there: an address
-	// in the board's memory, a multiple of 2 MiB, most often the second one.
-	// U-Boot starts a riscv64 kernel in place only if it happens to lie on
-	// such an address, so there is no default.
+	// in the board's memory, a multiple of 2 MiB, most often the second one in
+	// it. There is no default: the kind kernel_noload, which has none, U-Boot
+	// starts where it lies, and that is no such multiple.
 	Load uint64
 }
 
@@ -194,7 +194,7 @@ func (f FIT) check() error {
 	}
 	head := make([]byte, 64) // Documentation/arch/riscv/boot-image-header.rst
 	if _, err := f.Kernel.ReadAt(head, 0); err != nil || string(head[56:60]) != "RSC\x05" {
-		return errors.New("fit: the kernel is not an uncompressed riscv Image")
+		return errors.New("fit: the kernel is not an uncompressed riscv Image (arch/riscv/boot/Image)")
 	}
 	if f.Load%kernelAlign != 0 {
 		return fmt.Errorf("fit: the kernel cannot run at %#x, which is no multiple of 2 MiB", f.Load)
