@@ -86,6 +86,7 @@ const (
 
 	// What it cuts without a word.
 	RuleCutOff = "cut-off"
+	RuleEmpty  = "empty" // no archive at all
 
 	// What it leaves out, or makes something else of.
 	RuleParent   = "parent"    // the directory above is missing, or none

@@ -356,7 +356,11 @@ func windowOf(f *streamFacts) int64 {
 // lastArchive looks at how the image ends.
 func (v *verifier) lastArchive() {
 	segs := v.r.Segments()
-	if len(segs) == 0 || v.r.ended {
+	switch {
+	case len(segs) == 0:
+		v.find(Finding{Rule: RuleEmpty, Severity: Truncates, Segment: -1, Text: "there is no archive in it, nothing but zero bytes at most"})
+		return
+	case v.r.ended:
 		return
 	}
 	last := segs[len(segs)-1]
