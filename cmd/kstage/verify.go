@@ -87,6 +87,12 @@ func (k *kernelConfig) describe(to *initrd.Kernel) {
 			to.Methods = append(to.Methods, m)
 		}
 	}
+	to.Filters = []string{}
+	for option, value := range k.config {
+		if name, ok := strings.CutPrefix(option, "XZ_DEC_"); ok && value == "y" {
+			to.Filters = append(to.Filters, strings.ToLower(name))
+		}
+	}
 	to.NoInitrd = k.takesNone() || k.config["INITRAMFS_FORCE"] == "y"
 	to.NoTimes = k.config["INITRAMFS_PRESERVE_MTIME"] != "y"
 	to.BuiltIn = k.config["INITRAMFS_SOURCE"] != ""
