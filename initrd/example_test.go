@@ -99,3 +99,28 @@ func ExampleParseCompression() {
 	// zstd
 	// compression: zstd has levels 1 to 22, not 30
 }
+
+// Of an entry whose directory is missing the kernel says nothing.
+func ExampleVerify() {
+	var image bytes.Buffer
+	tree := new(initrd.Tree)
+	if err := tree.Put(initrd.File("init", 0o755, []byte("#!/bin/sh\n"))); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := initrd.Write(context.Background(), &image, tree, initrd.Options{}); err != nil {
+		log.Fatal(err)
+	}
+	damaged := bytes.Replace(image.Bytes(), []byte("init\x00"), []byte("a/it\x00"), 1)
+	report, err := initrd.Verify(bytes.NewReader(damaged), initrd.Kernel{Methods: []initrd.Method{initrd.Gzip}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("whole:", report.Whole())
+	for _, f := range report.Findings {
+		fmt.Printf("%v: %v\n", f.Severity, &f)
+	}
+	// Output:
+	// whole: false
+	// drops: a/it: is left out: the directory above it is missing (offset 112)
+	// note: there is no /init: the kernel looks for a root file system instead
+}

@@ -81,11 +81,13 @@ const (
 	RuleSkippable   = "skippable-frame" // of zstd
 	RuleGzip        = "gzip-header"     // with what the kernel does not skip
 	RuleXZCheck     = "xz-check"        // other than CRC32
+	RuleXZFilter    = "xz-filter"       // one that the kernel lacks
 	RuleSplitHeader = "split-header"    // see Reader.headerSplit
 	RuleWindow      = "window"          // beyond what the decompressor takes
 
 	// What it cuts without a word.
 	RuleCutOff = "cut-off"
+	RuleEmpty  = "empty" // no archive at all
 
 	// What it leaves out, or makes something else of.
 	RuleParent   = "parent"    // the directory above is missing, or none
@@ -185,6 +187,7 @@ var stopHints = map[string]string{
 	RuleLZMAEnd:     "write either the size or a mark at the end, not both",
 	RuleLZ4Frame:    "compress with lz4 -l",
 	RuleXZCheck:     "compress with xz --check=crc32",
+	RuleXZFilter:    "compress with xz --check=crc32 --lzma2",
 	RuleSkippable:   "compress without an index or other skippable frames",
 	RuleCutOff:      "copy the image again, or make it anew",
 	RuleDamaged:     "copy the image again, or make it anew",

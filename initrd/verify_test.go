@@ -72,6 +72,7 @@ var crafted = map[string]string{
 	"split-header":              "type drops 1:+32724 typeless; split-header stops 1:+32724 typeless",
 	"window-28":                 "window stops 1:0",
 	"xz-crc64":                  "xz-check stops 1:0",
+	"xz-filter-x86":             "xz-filter stops 1:+0",
 	"xz-sha256":                 "xz-check stops 1:0",
 	"zeros-first-frame":         "magic stops 1:+0",
 
@@ -266,7 +267,9 @@ func TestVerifyErrors(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		`hex 894c5a4f000d0a1a0a`: "lzo: not supported",
+		"hex 894c5a4f000d0a1a0a": "lzo: not supported",
+		// xz --check=crc32 --arm64 --lzma2=dict=4096
+		"hex fd377a585a0000016922de3602010a0021010000aa52a739e000f7003a5d00180ddd04639d11db41925aff92a14d989c72097b1c7a55881c1b641b681948b8894f2088e754599a19d7f1433ce9c4743e956176f21a18ffd0980000003df9068e000152f801000000d801eb423e300d8b020000000001595a": "filter ARM64 BCJ",
 	} {
 		if report, err := Verify(bytes.NewReader(craftedImage(t, text)), Kernel{}); report != nil || !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("%v, %v", report, err)

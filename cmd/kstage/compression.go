@@ -44,21 +44,24 @@ func (f *compressionFlags) check() (err error) {
 }
 
 // open reads the file of --kernel-config.
-func (f *compressionFlags) open() error {
-	if f.configPath == "" {
-		return nil
+func (f *compressionFlags) open() (err error) {
+	if f.configPath != "" {
+		f.given, err = openKernelConfig(f.configPath)
 	}
-	file, err := os.Open(f.configPath)
+	return err
+}
+
+func openKernelConfig(name string) (*kernelConfig, error) {
+	file, err := os.Open(name)
 	if err != nil {
-		return err
+		return nil, openError(name, err)
 	}
 	defer file.Close()
 	c, err := kernelinfo.ParseConfig(file)
 	if err != nil {
-		return withHint(fmt.Errorf("%s: %w", f.configPath, err), "the file is called .config in a build directory, /boot/config-VERSION or /proc/config.gz where a kernel is installed")
+		return nil, withHint(fmt.Errorf("%s: %w", name, err), "the file is called .config in a build directory, /boot/config-VERSION or /proc/config.gz where a kernel is installed")
 	}
-	f.given = &kernelConfig{f.configPath, c}
-	return nil
+	return &kernelConfig{name, c}, nil
 }
 
 // A kernelConfig is the configuration of a kernel that will unpack the image.
@@ -183,12 +186,18 @@ func (k *kernelConfig) unpacks() []initrd.Method {
 	return all
 }
 
+// takesNone says whether the kernel takes no image from a boot loader.
+func (k *kernelConfig) takesNone() bool {
+	on := k.config["BLK_DEV_INITRD"]
+	return on == "n" || on != "y" && len(k.unpacks()) == 0
+}
+
 // choose settles the compression for the kernels that will unpack the image,
 // and says why it is this one. Kernels that nothing is known of are taken to
 // unpack gzip.
 func (f *compressionFlags) choose(t target) (c initrd.Compression, why string, err error) {
 	for _, k := range t.known {
-		if k.config["BLK_DEV_INITRD"] != "y" && (len(k.unpacks()) == 0 || k.config["BLK_DEV_INITRD"] == "n") {
+		if k.takesNone() {
 			return c, "", withHint(fmt.Errorf("%s: BLK_DEV_INITRD is not set: this kernel takes no initrd", k.from),
 				"build the kernel with CONFIG_BLK_DEV_INITRD=y")
 		}

@@ -22,7 +22,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
-	exitProblems    = 3 // done, but --strict forbids what was found
+	exitProblems    = 3 // done, but --strict or verify found what must not be
 	exitInterrupted = 130
 )
 
@@ -90,7 +90,7 @@ func newRoot(u *ui) *cobra.Command {
 		return &usageError{line: cmd.UseLine(), err: withHint(err, "kstage help "+cmd.Name()+" lists the options")}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newPack(u), newDepmod(u), newModinfo(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u))
+	root.AddCommand(newPack(u), newDepmod(u), newModinfo(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u), newVerify(u))
 	return root
 }
 
@@ -125,5 +125,6 @@ func operands(check cobra.PositionalArgs, missing string) cobra.PositionalArgs {
 	}
 }
 
-// errProblems ends a command that did its work but found what --strict forbids.
-var errProblems = errors.New("problems were found and --strict is given")
+// errProblems ends a command that did its work but found what --strict forbids, or what
+// keeps a kernel from unpacking an image.
+var errProblems = errors.New("problems were found")
