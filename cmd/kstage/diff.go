@@ -60,7 +60,7 @@ type difference struct {
 	Fields  []change `json:"fields,omitempty"`
 }
 
-// A change is one of a property; of a content the two are left out.
+// A change is one of a property; of a content both are empty.
 type change struct {
 	Field string `json:"field"` // type, mode, owner, device, target, size, content; of modules also vermagic, version, depends
 	Old   string `json:"old"`

@@ -211,18 +211,27 @@ func cleanName(name string) string {
 // escape makes one line of a name, as ls -b does: control characters, bytes that
 // are no UTF-8 and the backslash are shown by escapes.
 func escape(name string) string {
+	return escapeAllBut(name, func(c rune) bool { return c != '\\' && unicode.IsPrint(c) })
+}
+
+// harmless is a message, in which foreign names may stand, fit for a terminal.
+func harmless(text string) string {
+	return escapeAllBut(text, func(c rune) bool { return c == '\n' || c == '\t' || unicode.IsPrint(c) })
+}
+
+func escapeAllBut(text string, plain func(rune) bool) string {
 	var s strings.Builder
-	for i, c := range name {
-		_, n := utf8.DecodeRuneInString(name[i:])
+	for i, c := range text {
+		_, n := utf8.DecodeRuneInString(text[i:])
 		switch {
-		case c == '\\':
+		case c == '\\' && !plain(c):
 			s.WriteString(`\\`)
-		case c == utf8.RuneError && n == 1, !unicode.IsPrint(c):
-			for _, b := range []byte(name[i : i+n]) {
+		case plain(c) && (c != utf8.RuneError || n > 1):
+			s.WriteRune(c)
+		default:
+			for _, b := range []byte(text[i : i+n]) {
 				s.WriteString(escapeByte(b))
 			}
-		default:
-			s.WriteRune(c)
 		}
 	}
 	return s.String()

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -117,9 +118,9 @@ func operands(check cobra.PositionalArgs, missing string) cobra.PositionalArgs {
 		if check(cmd, args) == nil {
 			return nil
 		}
-		text := missing
-		if len(args) > 0 {
-			text = fmt.Sprintf("too many operands: %q", args)
+		text := fmt.Sprintf("too many operands: %q", args)
+		if len(args) == 0 || check(cmd, append(slices.Clone(args), "")) == nil { // none takes more than two
+			text = missing
 		}
 		return &usageError{line: cmd.UseLine(), err: errors.New(text)}
 	}

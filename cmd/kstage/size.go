@@ -43,8 +43,8 @@ type sized struct {
 type sizeReport struct {
 	Segments    []segmentJSON `json:"segments"` // none for a directory
 	Total       sized         `json:"total"`
-	Directories []sized       `json:"directories"` // largest first, each file in one of them
-	Files       []sized       `json:"files"`       // largest first
+	Directories []sized       `json:"directories"` // the largest; each file counts in one
+	Files       []sized       `json:"files"`       // the largest
 	Modules     []moduleSum   `json:"modules"`
 }
 
@@ -98,6 +98,7 @@ func (s *sizer) run(ctx context.Context, name string) (err error) {
 	r := sizeReport{Segments: segmentsJSON(s.segments), Total: sum("", s.files), Modules: s.modules()}
 	r.Directories, r.Files = s.directories(), s.largest()
 	if s.json {
+		r.Directories = r.Directories[:s.most(len(r.Directories))]
 		return s.report(r)
 	}
 	return s.print(name, r)
@@ -192,24 +193,30 @@ func (s *sizer) directories() []sized {
 		all = append(all, sum(dir, files))
 	}
 	slices.SortFunc(all, largestFirst)
-	return s.cut(all, "other directories")
+	return all
+}
+
+// most is how many of n are listed.
+func (s *sizer) most(n int) int {
+	if s.top == 0 {
+		return n
+	}
+	return min(n, s.top)
 }
 
 // largest gives the largest regular files.
 func (s *sizer) largest() []sized {
 	all := slices.DeleteFunc(slices.Clone(s.files), func(f sized) bool { return !f.regular })
-	if s.top > 0 {
-		all = all[:min(len(all), s.top)]
-	}
-	return all
+	return all[:s.most(len(all))]
 }
 
-// cut sums up all but the largest.
-func (s *sizer) cut(all []sized, rest string) []sized {
-	if s.top == 0 || len(all) <= s.top {
+// withRest sums up the directories that are not among the largest.
+func (s *sizer) withRest(all []sized) []sized {
+	n := s.most(len(all))
+	if n == len(all) {
 		return all
 	}
-	return append(all[:s.top:s.top], sum(fmt.Sprintf("(%d %s)", len(all)-s.top, rest), all[s.top:]))
+	return append(all[:n:n], sum(fmt.Sprintf("(%d more)", len(all)-n), all[n:]))
 }
 
 // modules sums the modules up by compression.
@@ -232,17 +239,17 @@ func (s *sizer) modules() []moduleSum {
 func (s *sizer) print(name string, r sizeReport) error {
 	t := table{tabwriter.NewWriter(s.out, 0, 0, 2, ' ', tabwriter.AlignRight)}
 	if len(s.segments) > 0 {
-		t.row("SEGMENT", "METHOD", "ENTRIES", "IN IMAGE", "UNPACKED", "RATIO", "")
+		t.row("SEGMENT", "ENTRIES", "UNPACKED", "IN IMAGE", "RATIO", "METHOD")
 		for i, g := range s.segments {
 			ratio := "-"
 			if g.Unpacked > 0 {
 				ratio = fmt.Sprintf("%.1f %%", 100*float64(g.Size)/float64(g.Unpacked))
 			}
-			t.row(fmt.Sprint(i+1), methodWord(g.Method), fmt.Sprint(g.Entries), size(g.Size), size(g.Unpacked), ratio, "")
+			t.row(fmt.Sprint(i+1), fmt.Sprint(g.Entries), size(g.Unpacked), size(g.Size), ratio, methodWord(g.Method))
 		}
 		t.gap()
 	}
-	t.files("DIRECTORY", r.Directories, true)
+	t.files("DIRECTORY", s.withRest(r.Directories), true)
 	t.gap()
 	t.files("FILE", r.Files, false)
 	if len(r.Modules) > 0 {
@@ -257,7 +264,7 @@ func (s *sizer) print(name string, r sizeReport) error {
 	if err := t.w.Flush(); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("%s: %s in %s", shownName(name), size(r.Total.Size), count(r.Total.Files, "entry", "entries"))
+	text := fmt.Sprintf("%s: %s of contents in %s", shownName(name), size(r.Total.Size), count(r.Total.Files, "entry", "entries"))
 	if r.Total.InImage != nil {
 		text += fmt.Sprintf(", %s of the image", size(*r.Total.InImage))
 	}
