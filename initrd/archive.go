@@ -32,6 +32,10 @@ func (t *Tree) AddArchive(r io.Reader, spool Spool) ([]Problem, error) {
 	return problems, err
 }
 
+// sniffed is at most how much of a file is read, and kept, to know what it is: a
+// file can be long and unpack to nothing.
+const sniffed = 32 << 20
+
 // AddImage adds the tree that an image unpacks to, as [ReadTree] has it.
 func (t *Tree) AddImage(r io.Reader, spool Spool) ([]Problem, error) {
 	image, problems, err := ReadTree(r, spool)
@@ -44,7 +48,7 @@ func (t *Tree) AddImage(r io.Reader, spool Spool) ([]Problem, error) {
 // firstBlock unpacks as much as it takes to know a tar. What is wrong with r is
 // told by who reads it all.
 func firstBlock(r io.Reader) []byte {
-	z, err := unpacked(bufio.NewReaderSize(r, 4096))
+	z, err := unpacked(bufio.NewReaderSize(io.LimitReader(r, sniffed), 4096))
 	if err != nil {
 		return nil
 	}
