@@ -81,7 +81,7 @@ func (g *gatherer) entry(h *Header) error {
 	if node == nil || h.Size == 0 {
 		return nil
 	}
-	node.size = int64(h.Size)
+	g.fs.resize(node, int64(h.Size))
 	if node.size > g.to.left {
 		return fmt.Errorf("image: %.200s: %w of %d bytes in all files together", h.Name, ErrMaxContents, g.to.limit)
 	}
@@ -129,6 +129,11 @@ func (g *gatherer) asEntry(t *Tree, p string, n *inode) (Entry, bool) {
 	case typeSocket:
 		g.problems = append(g.problems, Problem{Rule: "socket", Path: p, Text: "a socket has no place in an image, left out"})
 		return e, false
+	case typeSymlink:
+		if n.target == "" {
+			g.problems = append(g.problems, Problem{Rule: "dropped", Path: p, Text: "is left out: it is a symbolic link without a target"})
+			return e, false
+		}
 	case typeChar, typeBlock:
 		e.Major, e.Minor = n.rdevMajor, n.rdevMinor
 	case typeRegular:
