@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Facts are what is known of one kernel, each with where it is from. The zero value
+// Facts are what is known of one kernel, and where it is from. The zero value
 // knows nothing; the Add methods put in what a file tells. What a better source has
 // told stays: see [Source].
 type Facts struct {

@@ -48,7 +48,7 @@ func bytesAt(data []byte, off, n uint64) []byte {
 }
 
 // maxImage is the most bytes that a kernel may have, packed or unpacked. Debian's
-// for riscv64 has 31 MB; with everything built in and room for tracing, 200 MB.
+// for riscv64 has 31 MB.
 const maxImage = 512 << 20
 
 // maxLayers is how many packings may be around a kernel. Three are made: an Image

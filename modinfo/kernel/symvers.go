@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Limits of lists of symbols. A System.map with every option on has 20 MB.
+// Limits of lists of symbols, far above those of distributions' kernels.
 const (
 	maxSymbolList = 256 << 20 // bytes
 	maxSymbolLine = 4 << 10

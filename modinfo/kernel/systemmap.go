@@ -12,8 +12,8 @@ import (
 // tens of thousands.
 const stubSymbols = 100
 
-// AddSystemMap puts in a System.map: names of exported symbols, of old kernels their
-// checksums, and what the loader can relocate.
+// AddSystemMap puts in a System.map: names of exported symbols, and of old kernels
+// their checksums.
 //
 //	ADDRESS TYPE NAME
 //
