@@ -1,0 +1,37 @@
+package preflight
+
+import (
+	"github.com/kstage/kstage/internal/elf64"
+)
+
+// A module is one file as the loader sees it, taken apart step by step. What is
+// nil or empty was not there, or not reached.
+type module struct {
+	name string      // from .gnu.linkonce.this_module, else .modinfo, else the file's name
+	data []byte      // the unpacked file without its signature
+	elf  *elf64.File // nil unless the loader's own checks of the header held
+
+	symbols  elf64.Symbols
+	strings  []byte            // of the symbols
+	modinfo  map[string]string // the first value of each key, as get_modinfo finds it
+	imports  []string          // namespaces, of import_ns
+	gpl      bool              // its license counts as GPL compatible
+	versions map[string]uint32 // of __versions, or the extended form; nil: the module has none
+	exports  []export
+}
+
+// An export is a symbol that a module offers to others.
+type export struct {
+	name      string
+	gpl       bool
+	namespace string
+	crc       uint32
+	hasCRC    bool
+}
+
+// A step is one part of load_module. It returns its findings; the loader would stop
+// behind the first step that has one of severity Fail.
+type step func(c *Check, m *module) []Finding
+
+// steps are in the loader's order.
+var steps = []step{}
