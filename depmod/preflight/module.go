@@ -2,11 +2,18 @@ package preflight
 
 import (
 	"github.com/kstage/kstage/internal/elf64"
+	"github.com/kstage/kstage/modinfo/kernel"
 )
 
 // A module is one file as the loader sees it, taken apart step by step. What is
 // nil or empty was not there, or not reached.
 type module struct {
+	path   string          // as the file was named
+	facts  *kernel.Facts   // never nil
+	loaded *Loaded         // may be nil
+	parsed bool            // the header was looked at: when elf is nil then, there is nothing more to do
+	used   []kernel.Source // of the facts that the module was compared with: Unknown where one was missing
+
 	name string      // from .gnu.linkonce.this_module, else .modinfo, else the file's name
 	data []byte      // the unpacked file without its signature
 	elf  *elf64.File // nil unless the loader's own checks of the header held
@@ -30,8 +37,20 @@ type export struct {
 }
 
 // A step is one part of load_module. It returns its findings; the loader would stop
-// behind the first step that has one of severity Fail.
+// behind the first step that has one of severity Fail. Where it reports several, as
+// each unknown symbol, the step marks them itself (Reported), and the errno of the
+// last one counts; else the first that fails is marked.
+//
+// A step that compares with a fact of the kernel notes in m.used where that fact is
+// from, and kernel.Unknown where it would matter but is not known.
 type step func(c *Check, m *module) []Finding
 
-// steps are in the loader's order.
-var steps = []step{}
+// steps are in the loader's order (spec: load_module in kernel/module/main.c).
+var steps = []step{
+	checkHeader,
+	readModinfo,
+	// readSymbols, versions, exports
+	// checkLayoutCRC
+	checkVermagic,
+	// symbols, relocations
+}
