@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"debug/elf"
 	"fmt"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,6 +16,7 @@ type Explanation struct {
 	Text    string   // the message, without what the log puts in front
 	Module  string   // whose it is; empty when the text does not tell
 	Symbol  string   // the symbol that the text names
+	Tool    bool     // a tool says so, of what the system call returned: the kernel's log has more
 	Rule    Rule     // what [Check] calls it; empty for what it does not predict
 	Errno   Errno    // what the system call returned; 0 when the module loads all the same
 	Decoded []string // the numbers of the text in words: "relocation type 57 is R_RISCV_32_PCREL"
@@ -127,7 +127,7 @@ func (p *pattern) explain(line string, at []int, machine elf.Machine) Explanatio
 		case "module":
 			e.Module = cmp.Or(e.Module, value)
 		case "tool":
-			e.Module = fileModule(value)
+			e.Module, e.Tool = nameOfFile(value), true
 		case "symbol":
 			e.Symbol = value
 		default:
@@ -150,26 +150,16 @@ func (e *Explanation) decode(name, value string, machine elf.Machine) {
 	case "errno":
 		e.Errno = Errno(n)
 	case "machine":
-		e.Decoded = append(e.Decoded, fmt.Sprintf("machine %d is %s", n, machineName(elf.Machine(n))))
+		word := fmt.Sprintf("machine %d is %s", n, strings.ToLower(strings.TrimPrefix(elf.Machine(n).String(), "EM_")))
+		if elf.Machine(n) == elf.EM_RISCV {
+			word += "; a riscv64 kernel says so of a module with 32 bits"
+		}
+		e.Decoded = append(e.Decoded, word)
 	case "type", "unwind", "tls", "dynamic":
 		if word := relocationName(machine, uint32(n)); word != "" {
 			e.Decoded = append(e.Decoded, fmt.Sprintf("relocation type %d is %s", n, word))
 		}
 	}
-}
-
-// fileModule is the name of the module in a file, as the loader has it: a tool
-// names the one or the other.
-func fileModule(file string) string {
-	name, _, _ := strings.Cut(path.Base(file), ".")
-	return strings.ReplaceAll(name, "-", "_")
-}
-
-func machineName(m elf.Machine) string {
-	if m == elf.EM_RISCV {
-		return "EM_RISCV; the kernel that says so is for another machine, or for the other word size"
-	}
-	return m.String()
 }
 
 // relocationName names a type of a machine's relocations; empty when it has none.

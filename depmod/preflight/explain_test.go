@@ -110,7 +110,7 @@ func TestExplainMachine(t *testing.T) {
 		{"m: Unknown relocation type 64", 0, "the call returns EINVAL (22, \"Invalid argument\")"}, // riscv has none
 		{"m: Unknown relocation type 64", elf.EM_LOONGARCH, "relocation type 64 is R_LARCH_B16"},
 		{"m: Unknown rela relocation: 9", elf.EM_RISCV, "relocation type 9 is R_X86_64_GOTPCREL"},
-		{"Invalid architecture in ELF header: 62", 0, "machine 62 is EM_X86_64"},
+		{"Invalid architecture in ELF header: 62", 0, "machine 62 is x86_64"},
 	} {
 		e, _ := Explain(c.line, c.machine)
 		if len(e.Decoded) == 0 || e.Decoded[0] != c.want {

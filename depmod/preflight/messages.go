@@ -120,13 +120,13 @@ var messages = []message{
 	{text: "{module}: module uses symbols {symbol} from proprietary module", rule: Taint},
 	{text: "{module}: gave up waiting for init of module {text}", rule: DepNotStaged, errno: EBUSY,
 		meaning: "a module that this one needs was still starting after 30 seconds"},
-	{text: "{module}: Unknown symbol {symbol} (err -2)", rule: UnknownSymbol, errno: ENOENT, causes: unknownCauses},
+	{text: "{module}: Unknown symbol {symbol} (err -2)", rule: UnknownSymbol, errno: ENOENT, meaning: unknownMeaning, causes: unknownCauses},
 	{text: "{module}: Unknown symbol {symbol} (err -22)", rule: CRC, errno: EINVAL,
 		meaning: "the symbol is there, but the module may not have it as it is; the line before tells why", causes: because(CRC, Namespace)},
 	{text: "{module}: Unknown symbol {symbol} (err -16)", rule: DepNotStaged, errno: EBUSY,
 		meaning: "the module that has the symbol was still starting"},
-	{text: "{module}: Unknown symbol {symbol} (err {errno})", rule: UnknownSymbol, causes: unknownCauses},
-	{text: "{module}: Unknown symbol {symbol}", rule: UnknownSymbol, errno: ENOENT, causes: unknownCauses},
+	{text: "{module}: Unknown symbol {symbol} (err {errno})", rule: UnknownSymbol, meaning: unknownMeaning, causes: unknownCauses},
+	{text: "{module}: Unknown symbol {symbol}", rule: UnknownSymbol, errno: ENOENT, meaning: unknownMeaning, causes: unknownCauses},
 	{text: "{module}: please compile with -fno-common", rule: ELFHeader, errno: ENOEXEC,
 		meaning: "the module has common symbols, which only a linker can place",
 		causes:  []Cause{{ELFHeader, "it was not compiled with the kernel's own flags", "compile with -fno-common, as the kernel's Makefiles do"}}},
@@ -208,6 +208,7 @@ var messages = []message{
 }
 
 const (
+	unknownMeaning = "the module needs a symbol, and neither the kernel nor a loaded module has one of that name for it"
 	loadedMeaning  = "a module of this name is loaded already, or built into the kernel; names count, not files"
 	invalidMeaning = "this seldom is about parameters: the loader returns EINVAL for relocations, symbol versions and namespaces too; dmesg has the reason"
 )
