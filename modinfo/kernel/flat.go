@@ -81,6 +81,8 @@ func wholeEFI(data []byte) error {
 // has several MB.
 const gapsPerByte = 4
 
+var errNothingLoaded = errors.New("no part of it is loaded; take the boot image, or a vmlinux that has more than debug data")
+
 // openELF takes the parts of an ELF file that are loaded, at their addresses.
 func openELF(r io.ReaderAt, size, limit int64) (*Image, error) {
 	f, err := elf.NewFile(io.NewSectionReader(r, 0, size))
@@ -89,13 +91,13 @@ func openELF(r io.ReaderAt, size, limit int64) (*Image, error) {
 	}
 	loads := loadedParts(f)
 	if len(loads) == 0 {
-		return nil, errors.New("ELF file: no part of it is loaded; take the boot image, or a vmlinux that has more than debug data")
+		return nil, fmt.Errorf("ELF file: %w", errNothingLoaded)
 	}
 	m := &Image{Format: "ELF vmlinux, " + machineName(f.Machine, f.Class), Machine: f.Machine, Base: loads[0].Vaddr}
 	gaps, held := uint64(0), uint64(0)
 	for _, p := range loads {
 		held += p.Filesz
-		if p.Filesz > uint64(size) || p.Off > uint64(size)-p.Filesz {
+		if held > uint64(size) || p.Filesz > uint64(size) || p.Off > uint64(size)-p.Filesz {
 			return nil, fmt.Errorf("ELF file: %w", cutOff("a loaded part", p.Off, p.Filesz, int(size)))
 		}
 		gap := p.Vaddr - m.Base - uint64(len(m.Data))
