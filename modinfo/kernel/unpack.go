@@ -1,38 +1,225 @@
 package kernel
 
 import (
+	"bufio"
 	"bytes"
+	"compress/bzip2"
+	"errors"
+	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+
+	"github.com/kstage/kstage/internal/xz"
 )
 
+// packings by their first bytes.
+var packings = []struct{ magic, name string }{
+	{"\x1f\x8b", "gzip"},
+	{"\x28\xb5\x2f\xfd", "zstd"},
+	{"\xfd7zXZ\x00", "xz"},
+	{legacyLZ4, "lz4"},
+	{"\x04\x22\x4d\x18", "lz4 frame"},
+	{"\x5d\x00\x00", "lzma"},
+	{"BZh", "bzip2"},
+	{"\x89LZO", "lzo"},
+}
+
+// packingOf names the packing of data; empty when there is none.
 func packingOf(data []byte) string {
-	switch {
-	case bytes.HasPrefix(data, []byte{0x1f, 0x8b}):
-		return "gzip"
-	case bytes.HasPrefix(data, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		return "zstd"
+	for _, p := range packings {
+		if bytes.HasPrefix(data, []byte(p.magic)) {
+			return p.name
+		}
 	}
 	return ""
 }
 
-func unpack(name string, data []byte) ([]byte, error) {
-	var r io.Reader
-	if name == "gzip" {
-		z, err := gzip.NewReader(bytes.NewReader(data))
-		if err != nil {
-			return nil, err
-		}
-		r = z
-	} else {
-		z, err := zstd.NewReader(bytes.NewReader(data))
-		if err != nil {
-			return nil, err
-		}
-		defer z.Close()
-		r = z
+// unpack gives what data unpacks to, at most limit bytes. What comes behind is left
+// out: some kernels' makefiles append the unpacked size.
+func unpack(packing string, data []byte, limit int64) ([]byte, error) {
+	src := bytes.NewReader(data)
+	plain, err := unpackFrom(packing, src, data, limit)
+	var fromXZ *xz.FormatError
+	switch {
+	case err == nil, errors.Is(err, errTooLarge):
+		return plain, err
+	case errors.Is(err, xz.ErrUnsupported):
+		return nil, fmt.Errorf("%w; unpack it with xz -dc, or scripts/extract-vmlinux of the kernel, and name the result", err)
+	case errors.As(err, &fromXZ):
+		return nil, err // has its own offset
+	case errors.Is(err, io.ErrUnexpectedEOF), err == io.EOF:
+		return nil, fmt.Errorf("%s data is cut off at byte %d", packing, len(data))
 	}
-	return io.ReadAll(io.LimitReader(r, maxImage))
+	return nil, fmt.Errorf("%s data before byte %d: %w", packing, int64(len(data)-src.Len()), err)
+}
+
+func unpackFrom(packing string, src *bytes.Reader, data []byte, limit int64) ([]byte, error) {
+	var r io.Reader
+	var err error
+	switch packing {
+	case "gzip":
+		var z *gzip.Reader
+		if z, err = gzip.NewReader(src); err == nil {
+			z.Multistream(false)
+		}
+		r = z
+	case "zstd":
+		return unzstd(data, limit)
+	case "xz":
+		r, err = xz.NewStreamReader(bufio.NewReader(src))
+	case "lz4":
+		return unlz4(data, limit)
+	case "lz4 frame":
+		r = lz4.NewReader(src)
+	case "lzma":
+		r, err = xz.NewAloneReader(bufio.NewReader(src))
+	case "bzip2":
+		r = bzip2.NewReader(src)
+	default:
+		err = errors.New("not supported; unpack it with lzop -dc and name the result")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readAll(r, limit)
+}
+
+var errTooLarge = errors.New("too large")
+
+func tooLarge(limit int64) error {
+	return fmt.Errorf("%w: a kernel may have %d bytes at most, unpacked", errTooLarge, limit)
+}
+
+// readAll reads all of r, up to limit bytes. Room doubles as it fills.
+func readAll(r io.Reader, limit int64) ([]byte, error) {
+	buf := make([]byte, 0, min(64<<10, limit+1))
+	for {
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case int64(len(buf)) > limit:
+			return nil, tooLarge(limit)
+		case err == io.EOF:
+			return buf, nil
+		case err != nil:
+			return nil, err
+		case len(buf) == cap(buf):
+			buf = append(make([]byte, 0, min(2*int64(cap(buf)), limit+1)), buf...)
+		}
+	}
+}
+
+// zstdWindow is the largest window that a frame may claim. It costs nothing, since
+// the result itself serves as the window.
+const zstdWindow = 1 << 31
+
+// unzstd unpacks the frame that data begins with. Room is made for 8 times its
+// size, then twice as much as long as it really fills.
+func unzstd(data []byte, limit int64) ([]byte, error) {
+	frame, err := zstdFrame(data)
+	if err != nil {
+		return nil, err
+	}
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxWindow(zstdWindow))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	for room := 8 * int64(len(frame)); ; room *= 2 {
+		room = min(room, limit)
+		plain, err := z.DecodeAll(frame, make([]byte, 0, room))
+		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+			return plain, err
+		}
+		if room == limit {
+			return nil, tooLarge(limit)
+		}
+	}
+}
+
+// zstdFrame gives the frame that data begins with (RFC 8878, 3.1.1.2):
+//
+//	header | block | block ... | checksum of 4 bytes, when the header tells of one
+//
+// where a block is 3 bytes, little-endian: bit 0 last, bits 1-2 type, bits 3-23 size;
+// then so many bytes, or a single one when the type is 1.
+func zstdFrame(data []byte) ([]byte, error) {
+	var h zstd.Header
+	if err := h.Decode(data); err != nil {
+		return nil, err
+	}
+	end := uint64(h.HeaderSize)
+	for last := false; !last; {
+		b := bytesAt(data, end, 3)
+		if b == nil {
+			return nil, io.ErrUnexpectedEOF
+		}
+		head := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16
+		last = head&1 != 0
+		size := head >> 3
+		if head>>1&3 == 1 {
+			size = 1
+		}
+		end += 3 + size
+	}
+	if h.HasCheckSum {
+		end += 4
+	}
+	frame := bytesAt(data, 0, end)
+	if frame == nil {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return frame, nil
+}
+
+const (
+	legacyLZ4 = "\x02\x21\x4c\x18"
+	// lz4Block is what a block unpacks to at most (lib/decompress_unlz4.c in the kernel).
+	lz4Block = 8 << 20
+	// lz4Ratio is how much a byte can unpack to at most: 255 in the length of a match.
+	lz4Ratio = 255
+)
+
+// unlz4 unpacks lz4's legacy format, the one that the kernel's makefiles write:
+//
+//	magic | size of a block, 4 bytes | block | size | block ...
+//
+// It ends with the data, a size of 0, or the unpacked size, which x86 appends.
+func unlz4(data []byte, limit int64) ([]byte, error) {
+	var plain, room []byte
+	for at := uint64(len(legacyLZ4)); at < uint64(len(data)); {
+		b := bytesAt(data, at, 4)
+		if b == nil {
+			return nil, io.ErrUnexpectedEOF
+		}
+		size := uint64(le.Uint32(b))
+		at += 4
+		if string(b) == legacyLZ4 {
+			continue
+		}
+		if size == 0 || at == uint64(len(data)) && size == uint64(uint32(len(plain))) {
+			break
+		}
+		block := bytesAt(data, at, size)
+		if block == nil {
+			return nil, io.ErrUnexpectedEOF
+		}
+		if want := min(lz4Block, int(size)*lz4Ratio); len(room) < want {
+			room = make([]byte, want)
+		}
+		n, err := lz4.UncompressBlock(block, room)
+		if err != nil {
+			return nil, fmt.Errorf("block at byte %d: %w", at, err)
+		}
+		if int64(len(plain)+n) > limit {
+			return nil, tooLarge(limit)
+		}
+		plain = append(plain, room[:n]...)
+		at += size
+	}
+	return plain, nil
 }
