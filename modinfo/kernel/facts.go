@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"debug/elf"
+	"fmt"
 )
 
 // Facts are what is known of one kernel, each with where it is from. The zero value
@@ -14,9 +15,11 @@ type Facts struct {
 
 	// Config is the whole configuration, nil when unknown. Option asks for one, and
 	// knows besides what an image tells of itself.
-	Config Config
-	// options are by name without CONFIG_.
-	options map[string]Option
+	Config     Config
+	ConfigFrom Origin
+	// options are those that the image shows, by name without CONFIG_.
+	options  map[string]Option
+	compared Origin // the configuration that was compared with them
 	// messages are the texts of the loader that were looked for in the image, nil
 	// without an image.
 	messages map[string]bool
@@ -48,6 +51,21 @@ type Facts struct {
 
 	// BuiltIn are the modules that are part of the kernel, nil when unknown.
 	BuiltIn map[string]bool
+
+	// Notes are what is to be said of the files that the facts are from: that one
+	// tells nothing, or that two are not of the same kernel.
+	Notes []Note
+}
+
+// A Note is something to be said of a file.
+type Note struct {
+	File string
+	Text string
+	Hint string // what to do; may be empty
+}
+
+func (f *Facts) note(file, hint, format string, args ...any) {
+	f.Notes = append(f.Notes, Note{file, fmt.Sprintf(format, args...), hint})
 }
 
 // Text is a fact in words; From.Source is Unknown when it is not known.
@@ -123,7 +141,14 @@ func (o Option) No() bool { return o.Value == "n" }
 // shows comes before the configuration. In a configuration that is known, what is
 // not mentioned is off.
 func (f *Facts) Option(name string) Option {
-	return f.options[name]
+	if o, ok := f.options[name]; ok || f.Config == nil {
+		return o
+	}
+	value, ok := f.Config[name]
+	if !ok {
+		value = "n"
+	}
+	return Option{value, f.ConfigFrom}
 }
 
 // Says tells whether the kernel has a message of the loader, one of [Messages];

@@ -89,11 +89,29 @@ func readImage(r io.ReaderAt, size, limit int64) (*Image, error) {
 	if string(magic) == elf.ELFMAG { // with its debug data it may have a GB
 		return openELF(r, size, limit)
 	}
-	data, err := readAll(io.NewSectionReader(r, 0, size), limit)
+	if size > limit {
+		return nil, tooLarge(limit)
+	}
+	data, err := readPart(r, 0, size)
 	if err != nil {
 		return nil, err
 	}
 	return openImage(data, limit)
+}
+
+// readPart reads n bytes at off. Room is made when the last of them is there.
+func readPart(r io.ReaderAt, off, n int64) ([]byte, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	if got, err := r.ReadAt(make([]byte, 1), off+n-1); got == 0 {
+		return nil, fmt.Errorf("byte %d cannot be read: %w", off+n-1, err)
+	}
+	data := make([]byte, n)
+	if got, err := r.ReadAt(data, off); got < len(data) {
+		return nil, fmt.Errorf("byte %d cannot be read: %w", off+int64(got), err)
+	}
+	return data, nil
 }
 
 // openImage takes off one layer after the other.
@@ -175,7 +193,7 @@ func zbootPayload(data []byte) ([]byte, error) {
 	off, size := uint64(le.Uint32(h[8:])), uint64(le.Uint32(h[12:]))
 	payload := bytesAt(data, off, size)
 	if payload == nil {
-		return nil, cutOff("EFI zboot: the packed kernel", off, size, len(data))
+		return nil, cutOff("EFI zboot: the packed kernel", off, size, uint64(len(data)))
 	}
 	if packingOf(payload) == "" {
 		name, _, _ := bytes.Cut(h[24:], []byte{0})
@@ -205,7 +223,7 @@ func bzImagePayload(data []byte) ([]byte, error) {
 	payload := bytesAt(data, off, size)
 	switch packing := packingOf(payload); {
 	case payload == nil:
-		return nil, cutOff("bzImage: the packed kernel", off, size, len(data))
+		return nil, cutOff("bzImage: the packed kernel", off, size, uint64(len(data)))
 	case packing == "":
 		return nil, fmt.Errorf("bzImage: the kernel at byte %d is packed in a way that is not known: it begins with % x", off, payload[:min(len(payload), 8)])
 	case packing != "gzip" && len(payload) > 4:
@@ -214,6 +232,6 @@ func bzImagePayload(data []byte) ([]byte, error) {
 	return payload, nil
 }
 
-func cutOff(what string, off, size uint64, have int) error {
+func cutOff(what string, off, size, have uint64) error {
 	return fmt.Errorf("%s, %d bytes at byte %d, ends outside the file of %d bytes: it is cut off", what, size, off, have)
 }

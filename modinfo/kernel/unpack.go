@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -112,68 +113,91 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 	}
 }
 
-// zstdWindow is the largest window that a frame may claim. It costs nothing, since
-// the result itself serves as the window.
-const zstdWindow = 1 << 31
+// maxZstdBlock is what a block of zstd unpacks to at most.
+const maxZstdBlock = 128 << 10
 
-// unzstd unpacks the frame that data begins with. Room is made for 8 times its
-// size, then twice as much as long as it really fills.
+// unzstd unpacks the frame that data begins with. Room is made for at most 8 times
+// its size, and then as it fills: the decoder is given another header, that claims
+// neither size nor window.
 func unzstd(data []byte, limit int64) ([]byte, error) {
-	frame, err := zstdFrame(data)
+	var h zstd.Header
+	switch err := h.Decode(data); {
+	case err != nil:
+		return nil, err
+	case h.DictionaryID != 0:
+		return nil, errors.New("needs a dictionary")
+	}
+	blocks, holds, err := zstdBlocks(data[h.HeaderSize:], h.HasCheckSum)
 	if err != nil {
 		return nil, err
 	}
+	most := uint64(1) << bits.Len64(uint64(limit)) // windows are powers of 2, and must not be larger
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxWindow(zstdWindow))
+		zstd.WithDecoderMaxWindow(most), zstd.WithDecoderMaxMemory(most))
 	if err != nil {
 		return nil, err
 	}
 	defer z.Close()
-	for room := 8 * int64(len(frame)); ; room *= 2 {
-		room = min(room, limit)
-		plain, err := z.DecodeAll(frame, make([]byte, 0, room))
-		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
-			return plain, err
-		}
-		if room == limit {
-			return nil, tooLarge(limit)
-		}
+	frame := append(plainHeader(h.HasCheckSum, min(holds, most-1)), blocks...)
+	room := min(8*uint64(len(frame)), uint64(limit), holds)
+	if h.HasFCS {
+		room = min(room, h.FrameContentSize)
 	}
+	plain, err := z.DecodeAll(frame, make([]byte, 0, room))
+	switch {
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded), int64(len(plain)) > limit:
+		return nil, tooLarge(limit)
+	case err == nil && h.HasFCS && uint64(len(plain)) != h.FrameContentSize:
+		return nil, fmt.Errorf("it unpacks to %d bytes, not to %d as its header says", len(plain), h.FrameContentSize)
+	}
+	return plain, err
 }
 
-// zstdFrame gives the frame that data begins with (RFC 8878, 3.1.1.2):
+// plainHeader makes the header of a zstd frame (RFC 8878, 3.1.1.1): magic,
+// descriptor, window as a power of 2 from 1 KiB. The window holds all there is; it
+// costs nothing, since the result itself serves as the window.
+func plainHeader(checksum bool, holds uint64) []byte {
+	log := max(bits.Len64(holds), 10)
+	descriptor := byte(0)
+	if checksum {
+		descriptor = 4
+	}
+	return []byte{0x28, 0xb5, 0x2f, 0xfd, descriptor, byte(log-10) << 3}
+}
+
+// zstdBlocks gives the blocks of the frame that data begins with, and what they
+// unpack to at most (RFC 8878, 3.1.1.2):
 //
-//	header | block | block ... | checksum of 4 bytes, when the header tells of one
+//	block | block ... | checksum of 4 bytes, when the header tells of one
 //
 // where a block is 3 bytes, little-endian: bit 0 last, bits 1-2 type, bits 3-23 size;
 // then so many bytes, or a single one when the type is 1.
-func zstdFrame(data []byte) ([]byte, error) {
-	var h zstd.Header
-	if err := h.Decode(data); err != nil {
-		return nil, err
-	}
-	end := uint64(h.HeaderSize)
+func zstdBlocks(data []byte, checksum bool) (blocks []byte, holds uint64, err error) {
+	end := uint64(0)
 	for last := false; !last; {
 		b := bytesAt(data, end, 3)
 		if b == nil {
-			return nil, io.ErrUnexpectedEOF
+			return nil, 0, io.ErrUnexpectedEOF
 		}
 		head := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16
 		last = head&1 != 0
-		size := head >> 3
-		if head>>1&3 == 1 {
+		size, plain := head>>3, head>>3
+		switch head >> 1 & 3 {
+		case 1:
 			size = 1
+		case 2:
+			plain = maxZstdBlock
 		}
 		end += 3 + size
+		holds += plain
 	}
-	if h.HasCheckSum {
+	if checksum {
 		end += 4
 	}
-	frame := bytesAt(data, 0, end)
-	if frame == nil {
-		return nil, io.ErrUnexpectedEOF
+	if blocks = bytesAt(data, 0, end); blocks == nil {
+		return nil, 0, io.ErrUnexpectedEOF
 	}
-	return frame, nil
+	return blocks, holds, nil
 }
 
 const (
