@@ -96,7 +96,7 @@ func (f *Facts) setRelease(release string, from Origin) {
 // complete does what takes more than one fact.
 func (f *Facts) complete() {
 	f.compareConfig()
-	if from, types := mainlineRelocations(f.Machine, f.Release.Value); types != nil && from.better(f.RelocationsFrom) {
+	if from, types := mainlineRelocations(f.Machine, f.Release.Value); types != nil && f.RelocationsFrom.Source <= FromRelease {
 		f.Relocations, f.RelocationsFrom = types, from
 	}
 }

@@ -31,7 +31,7 @@ func findRelease(data []byte) string {
 		if !ok || !numbered || !isRelease(release) {
 			continue
 		}
-		if build[0] >= '0' && build[0] <= '9' {
+		if len(build) > 0 && build[0] >= '0' && build[0] <= '9' {
 			return string(release)
 		}
 		if found == "" {

@@ -3,12 +3,9 @@ package kernel
 import (
 	"bytes"
 	"debug/elf"
-	"encoding/binary"
 	"hash/crc32"
 	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -18,8 +15,6 @@ import (
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
-
-	"github.com/kstage/kstage/internal/kotest"
 )
 
 // flat makes an Image of a machine: the header, then text.
@@ -375,29 +370,6 @@ func TestReadImageClaims(t *testing.T) {
 			t.Errorf("%s: %d bytes", name, len(m.Data))
 		}
 		t.Logf("%s: %v; %d bytes", name, err, after.TotalAlloc-before.TotalAlloc)
-	}
-}
-
-func TestLabImage(t *testing.T) {
-	f, err := os.Open(filepath.Join(kotest.Lab(t), "vmlinux"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := ReadImage(f, info.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if m.Format != "riscv64 Image" || m.Machine != elf.EM_RISCV || m.Base != 0xffffffff80000000 || int64(len(m.Data)) != info.Size() {
-		t.Errorf("%s, %v, base %#x, %d bytes", m.Format, m.Machine, m.Base, len(m.Data))
-	}
-	// The header's own size covers what the file has (and .bss).
-	if size := binary.LittleEndian.Uint64(m.At(m.Base+16, 8)); size < uint64(len(m.Data)) {
-		t.Errorf("the header tells of %d bytes", size)
 	}
 }
 

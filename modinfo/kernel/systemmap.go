@@ -45,7 +45,7 @@ func (f *Facts) AddSystemMap(r io.Reader, file string) error {
 	case lines == 0:
 		return errors.New("system map: it is empty")
 	case lines < stubSymbols:
-		f.note(file, "take the one of the kernel's debug package, or the kernel image", "it is a stub with %d lines, and tells nothing", lines)
+		f.note(file, "take the one of the kernel's debug package, or the kernel image", "it is only a stub, and tells nothing")
 		return nil
 	}
 	if len(exports) > 0 && from.better(f.ExportsFrom) {

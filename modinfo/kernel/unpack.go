@@ -131,7 +131,7 @@ func unzstd(data []byte, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	most := uint64(1) << bits.Len64(uint64(limit)) // windows are powers of 2, and must not be larger
+	most := uint64(1) << bits.Len64(uint64(limit-1)) // windows are powers of 2, and must not be larger
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxWindow(most), zstd.WithDecoderMaxMemory(most))
 	if err != nil {
