@@ -31,6 +31,7 @@ func (c *Check) file(u *modinfo.Unpacker, name string, r io.ReaderAt, size int64
 	if m.facts == nil {
 		m.facts = new(kernel.Facts)
 	}
+	m.loader = loaderOf(m.facts)
 	findings := c.read(u, m, r, size)
 	if m.data != nil {
 		findings = append(findings, c.run(m)...)

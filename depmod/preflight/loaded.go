@@ -1,11 +1,14 @@
 package preflight
 
+import "maps"
+
 // Loaded is the modules that are in the kernel before the one in question. The zero
 // value, and nil, are none. It is not for use by several goroutines while modules
 // are added.
 type Loaded struct {
 	modules map[string]*loadedModule
 	exports map[string]loadedExport
+	printed map[string]bool // lines of the log that come once, see taint.go
 }
 
 // A loadedModule is what of a module matters for those that come after it.
@@ -24,6 +27,9 @@ type loadedExport struct {
 // has tells whether a module of that name is loaded.
 func (l *Loaded) has(name string) bool { return l != nil && l.modules[name] != nil }
 
+// first tells whether a line that comes once has not been printed yet.
+func (l *Loaded) first(line string) bool { return l == nil || !l.printed[line] }
+
 // export finds a symbol that a loaded module offers.
 func (l *Loaded) export(name string) (loadedExport, bool) {
 	if l == nil {
@@ -39,7 +45,9 @@ func (l *Loaded) add(m *module) {
 	if l.modules == nil {
 		l.modules = make(map[string]*loadedModule)
 		l.exports = make(map[string]loadedExport)
+		l.printed = make(map[string]bool)
 	}
+	maps.Copy(l.printed, m.printed)
 	lm := &loadedModule{name: m.name, gpl: m.gpl, exports: m.exports}
 	l.modules[m.name] = lm
 	for _, e := range m.exports {

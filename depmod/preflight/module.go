@@ -2,17 +2,25 @@ package preflight
 
 import (
 	"github.com/kstage/kstage/internal/elf64"
+	"github.com/kstage/kstage/modinfo"
 	"github.com/kstage/kstage/modinfo/kernel"
 )
 
 // A module is one file as the loader sees it, taken apart step by step. What is
 // nil or empty was not there, or not reached.
 type module struct {
-	path   string          // as the file was named
-	facts  *kernel.Facts   // never nil
-	loaded *Loaded         // may be nil
-	parsed bool            // the header was looked at: when elf is nil then, there is nothing more to do
-	used   []kernel.Source // of the facts that the module was compared with: Unknown where one was missing
+	path    string        // as the file was named
+	facts   *kernel.Facts // never nil
+	loaded  *Loaded       // may be nil
+	parsed  bool          // the header was looked at: when elf is nil then, there is nothing more to do
+	loader  loader
+	signing signing
+	noted   []Finding       // while the signature was read, for when it counts as none
+	named   bool            // name is the module's own
+	fields  []modinfo.Field // of .modinfo, all of them
+	printed map[string]bool // lines that come once, see taint.go
+
+	used []kernel.Source // of the facts that the module was compared with: Unknown where one was missing
 
 	name string      // from .gnu.linkonce.this_module, else .modinfo, else the file's name
 	data []byte      // the unpacked file without its signature
@@ -47,10 +55,22 @@ type step func(c *Check, m *module) []Finding
 
 // steps are in the loader's order (spec: load_module in kernel/module/main.c).
 var steps = []step{
+	checkSignature,
 	checkHeader,
-	readModinfo,
+	checkBlacklist,
 	// readSymbols, versions, exports
-	// checkLayoutCRC
+	checkLayout,
 	checkVermagic,
+	checkEarlyTaints,
+	checkLivepatch,
+	checkLoaded,
+	checkFlags,
+	checkTaints,
+	checkExportVersions,
 	// symbols, relocations
+	checkDuplicates,
+	checkBTF,
+	checkParams,
+	checkFirmware,
+	checkELFFlags,
 }

@@ -101,4 +101,6 @@ type Check struct {
 	Firmware fs.FS
 	// MaxModuleSize is the largest unpacked module in bytes; 0 means modinfo.DefaultMaxSize.
 	MaxModuleSize int64
+
+	modprobe bool // the view of modprobe, not of insmod
 }
