@@ -17,6 +17,10 @@ import (
 	"github.com/kstage/kstage/depmod/preflight"
 )
 
+// checkMemory is indexMemory for a check, which keeps the kernel's exports and what
+// each module needs of others.
+const checkMemory = 256 << 20
+
 // checker is one run of kstage check.
 type checker struct {
 	*ui
@@ -185,7 +189,7 @@ func (c *checker) versions(ctx context.Context, name string, root fs.FS) error {
 		return withHint(fmt.Errorf("%s: there is no lib/modules/VERSION in it", name),
 			"name the root of the tree; modules that lie elsewhere are named one by one: kstage check DIR/*.ko")
 	}
-	defer boundMemory()()
+	defer boundMemory(checkMemory)()
 	for _, dir := range c.ofKernel(dirs) {
 		side, err := c.kernel.in(root, dir)
 		if err != nil {

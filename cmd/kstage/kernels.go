@@ -56,9 +56,9 @@ const (
 )
 
 // boundMemory holds while modules are read; the returned function ends it.
-func boundMemory() (restore func()) {
+func boundMemory(most int64) (restore func()) {
 	limit, growth := debug.SetMemoryLimit(-1), debug.SetGCPercent(indexGrowth)
-	debug.SetMemoryLimit(min(indexMemory, limit))
+	debug.SetMemoryLimit(min(most, limit))
 	return func() {
 		debug.SetMemoryLimit(limit)
 		debug.SetGCPercent(growth)
@@ -67,7 +67,7 @@ func boundMemory() (restore func()) {
 
 // index indexes the modules below dirs, one kernel version each.
 func (f *indexFlags) index(ctx context.Context, u *ui, root fs.FS, dirs []string) ([]*kernel, error) {
-	defer boundMemory()()
+	defer boundMemory(indexMemory)()
 	build, release, err := f.openBuild(dirs)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package preflight
 import (
 	"io"
 
+	"github.com/kstage/kstage/depmod"
 	"github.com/kstage/kstage/modinfo"
 	"github.com/kstage/kstage/modinfo/kernel"
 )
@@ -27,27 +28,41 @@ func (c *Check) Load(name string, r io.ReaderAt, size int64, loaded *Loaded) Res
 }
 
 func (c *Check) file(u *modinfo.Unpacker, name string, r io.ReaderAt, size int64, loaded *Loaded) (Result, *module) {
-	m := &module{path: name, name: nameOfFile(name), loaded: loaded, facts: c.Kernel}
+	m := c.module(name, loaded)
+	findings := [][]Finding{c.read(u, m, r, size)}
+	if m.data != nil {
+		findings = append(findings, c.run(m)...)
+	}
+	return assemble(m, ordered(findings)), m
+}
+
+// module begins with a file.
+func (c *Check) module(name string, loaded *Loaded) *module {
+	m := &module{path: name, name: depmod.ModuleName(name), loaded: loaded, facts: c.Kernel}
 	if m.facts == nil {
 		m.facts = new(kernel.Facts)
 	}
 	m.loader = loaderOf(m.facts)
-	findings := c.read(u, m, r, size)
-	if m.data != nil {
-		findings = append(findings, c.run(m)...)
-	} else {
-		report(findings)
-	}
-	return assemble(m, findings), m
+	return m
 }
 
 // run takes the steps in order. Each is taken even when an earlier one has failed;
 // without a sound header there are no more.
-func (c *Check) run(m *module) []Finding {
-	var all []Finding
+func (c *Check) run(m *module) (findings [][]Finding) {
+	for _, s := range steps {
+		findings = append(findings, s.take(c, m))
+		if m.parsed && m.elf == nil {
+			break
+		}
+	}
+	return findings
+}
+
+// ordered joins the findings of the steps, and marks those that the kernel would
+// report: of the first step that has any.
+func ordered(steps [][]Finding) (all []Finding) {
 	reported := false
-	for _, step := range steps {
-		findings := step(c, m)
+	for _, findings := range steps {
 		if !reported {
 			reported = report(findings)
 		} else {
@@ -56,9 +71,6 @@ func (c *Check) run(m *module) []Finding {
 			}
 		}
 		all = append(all, findings...)
-		if m.elf == nil && m.parsed {
-			break
-		}
 	}
 	return all
 }

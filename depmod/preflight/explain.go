@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/kstage/kstage/depmod"
 )
 
 // An Explanation is what one line of a kernel's log, or of a tool that loads
@@ -127,7 +129,7 @@ func (p *pattern) explain(line string, at []int, machine elf.Machine) Explanatio
 		case "module":
 			e.Module = cmp.Or(e.Module, value)
 		case "tool":
-			e.Module, e.Tool = nameOfFile(value), true
+			e.Module, e.Tool = depmod.ModuleName(value), true
 		case "symbol":
 			e.Symbol = value
 		default:

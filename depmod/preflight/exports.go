@@ -62,6 +62,11 @@ func checkDuplicates(_ *Check, m *module) (findings []Finding) {
 		} else if other, ok := m.loaded.export(e.name); ok && other.owner.name != m.name {
 			owner = other.owner.name
 			f.Text = "it exports " + e.name + ", which " + owner + " exports too"
+			if m.loaded.together != nil && !m.loaded.together(m, other.owner) {
+				findings = append(findings, Finding{Rule: DuplicateExport, Severity: Info, Symbol: e.name,
+					Text: f.Text + ": only one of both can be loaded"})
+				continue
+			}
 		}
 		if owner == "" {
 			continue

@@ -9,6 +9,9 @@ type Loaded struct {
 	modules map[string]*loadedModule
 	exports map[string]loadedExport
 	printed map[string]bool // lines of the log that come once, see taint.go
+	// together tells of a tree's module whether another one is loaded when it is; nil
+	// means that all are.
+	together func(m *module, owner *loadedModule) bool
 }
 
 // A loadedModule is what of a module matters for those that come after it.
@@ -48,11 +51,16 @@ func (l *Loaded) add(m *module) {
 		l.printed = make(map[string]bool)
 	}
 	maps.Copy(l.printed, m.printed)
+	l.modules[m.name] = l.addExports(m)
+}
+
+// addExports puts in what a module exports.
+func (l *Loaded) addExports(m *module) *loadedModule {
 	lm := &loadedModule{name: m.name, gpl: m.gpl, exports: m.exports}
-	l.modules[m.name] = lm
 	for _, e := range m.exports {
 		if _, taken := l.exports[e.name]; !taken {
 			l.exports[e.name] = loadedExport{e, lm}
 		}
 	}
+	return lm
 }

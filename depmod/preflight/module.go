@@ -54,29 +54,34 @@ type export struct {
 //
 // A step that compares with a fact of the kernel notes in m.used where that fact is
 // from, and kernel.Unknown where it would matter but is not known.
-type step func(c *Check, m *module) []Finding
+type step struct {
+	take func(c *Check, m *module) []Finding
+	// late: it depends on the modules that are loaded, and of the module's own bytes
+	// takes no more than what compact keeps.
+	late bool
+}
 
 // steps are in the loader's order (spec: load_module in kernel/module/main.c).
 var steps = []step{
-	checkSignature,
-	checkHeader,
-	checkBlacklist,
-	readSymbols,
-	checkLayout,
-	checkVermagic,
-	checkEarlyTaints,
-	checkLivepatch,
-	checkLoaded,
-	checkFlags,
-	checkTaints,
-	checkExportVersions,
-	checkObsoleteTables,
-	checkImports,
-	checkSymbols,
+	{take: checkSignature},
+	{take: checkHeader},
+	{take: checkBlacklist},
+	{take: readSymbols},
+	{take: checkLayout},
+	{take: checkVermagic},
+	{take: checkEarlyTaints},
+	{take: checkLivepatch},
+	{take: checkLoaded},
+	{take: checkFlags},
+	{take: checkTaints},
+	{take: checkExportVersions},
+	{take: checkObsoleteTables},
+	{take: checkImports},
+	{take: checkSymbols, late: true},
 	// relocations
-	checkDuplicates,
-	checkBTF,
-	checkParams,
-	checkFirmware,
-	checkELFFlags,
+	{take: checkDuplicates, late: true},
+	{take: checkBTF},
+	{take: checkParams},
+	{take: checkFirmware},
+	{take: checkELFFlags},
 }

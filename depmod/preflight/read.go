@@ -1,9 +1,11 @@
 package preflight
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/kstage/kstage/modinfo"
@@ -141,4 +143,17 @@ func (c *Check) packedAs(m *module, packing modinfo.Compression, r io.ReaderAt) 
 			Text: "the kernel's own xz decoder, to which kmod since 31 leaves the file, knows checks of CRC32 only: decompression failed with status 6"})
 	}
 	return findings
+}
+
+// readerAt gives access to an open file.
+func readerAt(f fs.File) (io.ReaderAt, int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	if r, ok := f.(io.ReaderAt); ok {
+		return r, info.Size(), nil
+	}
+	b, err := io.ReadAll(f)
+	return bytes.NewReader(b), int64(len(b)), err
 }

@@ -1,11 +1,6 @@
 package preflight
 
-import (
-	"path"
-	"strings"
-
-	"github.com/kstage/kstage/modinfo/kernel"
-)
+import "github.com/kstage/kstage/modinfo/kernel"
 
 // assemble makes the result of a module's findings.
 func assemble(m *module, findings []Finding) Result {
@@ -49,10 +44,4 @@ func (m *module) ground() (Verdict, kernel.Source) {
 		return Unknown, kernel.Unknown
 	}
 	return Loads, weakest
-}
-
-// nameOfFile is how messages would name a module whose own name is not known.
-func nameOfFile(file string) string {
-	name, _, _ := strings.Cut(path.Base(file), ".")
-	return strings.ReplaceAll(name, "-", "_")
 }
