@@ -60,13 +60,17 @@ check itself has failed.`,
   kstage check --kernel-build ../linux --loaded a.ko b.ko
   kstage check initrd.img --kernel Image --json | jq 'select(.errno != 0)'`,
 		Args: operands(cobra.MinimumNArgs(1), "name the modules to check: a directory with lib/modules, an initrd, or files"),
-		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), cmd.UseLine(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.check.Raw = cmd.Flags().Changed("finit-flags")
+			return c.run(cmd.Context(), cmd.UseLine(), args)
+		},
 	}
 	flags := cmd.Flags()
 	c.kernel.add(flags)
 	flags.StringVar(&c.check.Cmdline, "cmdline", "", "the kernel's command line, `TEXT`, such as 'module.sig_enforce module_blacklist=foo'")
 	flags.StringArrayVar(&c.loadedNames, "loaded", nil, "a module, `FILE.ko`, that is in the kernel before; may be given again, in the order of loading")
 	flags.StringVar(&c.check.Params, "params", "", "the parameters that the module gets, `TEXT`, such as 'debug=1 mode=fast'")
+	flags.IntVar(&c.check.Flags, "finit-flags", 0, "hand the file to the kernel as it is, with these flags of finit_module, `N`: 1 ignores symbol versions, 2 vermagic, 4 says that it is compressed; 0 none (without the option a tool unpacks it)")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "print notes too, and the modules that load")
 	flags.Var(&c.maxModuleSize, "max-module-size", "largest unpacked module, such as 512M (default 1G)")
 	c.maxSize.add(flags)

@@ -150,7 +150,7 @@ func (e *Explanation) decode(name, value string, machine elf.Machine) {
 	case "errno":
 		e.Errno = Errno(n)
 	case "machine":
-		word := fmt.Sprintf("machine %d is %s", n, strings.ToLower(strings.TrimPrefix(elf.Machine(n).String(), "EM_")))
+		word := fmt.Sprintf("machine %d is %s", n, machineName(elf.Machine(n)))
 		if elf.Machine(n) == elf.EM_RISCV {
 			word += "; a riscv64 kernel says so of a module with 32 bits"
 		}

@@ -3,8 +3,11 @@ package preflight
 import (
 	"debug/elf"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/kstage/kstage/internal/kotest"
 )
 
 // The forms in which logs have come to us: the serial console, dmesg with and
@@ -149,4 +152,30 @@ func FuzzExplain(f *testing.F) {
 			t.Fatalf("the text %q is not in the line", e.Text)
 		}
 	})
+}
+
+// What two kernels said in qemu, all of it, with what the call returned.
+func TestLabExplain(t *testing.T) {
+	rows := strings.Split(strings.TrimSuffix(string(kotest.LabSharedFile(t, "oot/expected.tsv")), "\n"), "\n")[1:]
+	if len(rows) < 64 {
+		t.Fatalf("only %d rows", len(rows))
+	}
+	for _, row := range rows {
+		columns := strings.Split(row, "\t")
+		file, errno, log := columns[2], columns[5], columns[6]
+		if log == "" {
+			continue // the kernel was silent
+		}
+		var last Explanation
+		for _, line := range strings.Split(log, " | ") {
+			e, ok := Explain("[   12.345678] "+line, 0)
+			if !ok || e.Text != line {
+				t.Errorf("%s: %q is not known, or read as %q", file, line, e.Text)
+			}
+			last = e
+		}
+		if got := strconv.Itoa(int(last.Errno)); got != errno {
+			t.Errorf("%s: %q stands for %s, the call returned %s", file, last.Text, got, errno)
+		}
+	}
 }

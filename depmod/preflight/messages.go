@@ -105,6 +105,8 @@ var messages = []message{
 	{text: "{module}: module license '{text}' taints kernel", rule: Taint,
 		meaning: "the module has a license that is not compatible with the GPL; symbols for GPL modules only are unknown to it"},
 	{text: "{module}: module license taints kernel", rule: Taint},
+	{text: "Disabling lock debugging due to kernel taint", rule: Taint,
+		meaning: "the kernel stops to look for faulty locking, since it is tainted; the line before tells by what"},
 	{text: "{module}: no versions for exported symbols", rule: CRC,
 		meaning: "the module exports symbols without checksums: it was built without CONFIG_MODVERSIONS"},
 

@@ -9,6 +9,11 @@ import (
 
 // assemble makes the result of a module's findings.
 func assemble(m *module, findings []Finding) Result {
+	for i := range findings {
+		if f := &findings[i]; f.Hint == "" && f.Severity > Info {
+			f.Hint = f.Rule.Cure()
+		}
+	}
 	r := Result{Path: m.path, Module: m.name, Findings: findings}
 	last := len(findings) - 1
 	for i, f := range findings {
