@@ -26,13 +26,16 @@ type module struct {
 	data []byte      // the unpacked file without its signature
 	elf  *elf64.File // nil unless the loader's own checks of the header held
 
-	symbols  elf64.Symbols
-	strings  []byte            // of the symbols
-	modinfo  map[string]string // the first value of each key, as get_modinfo finds it
-	imports  []string          // namespaces, of import_ns
-	gpl      bool              // its license counts as GPL compatible
-	versions map[string]uint32 // of __versions, or the extended form; nil: the module has none
-	exports  []export
+	symbols   elf64.Symbols
+	strings   []byte            // of the symbols
+	placeless []uint32          // numbers of the symbols that lie in no section
+	constants map[uint32]uint64 // values, by number, of those that are no addresses
+	modinfo   map[string]string // the first value of each key, as get_modinfo finds it
+	imports   []string          // namespaces, of import_ns
+	gpl       bool              // its license counts as GPL compatible
+	versions  map[string]uint32 // of __versions, or the extended form; nil: the module has none
+	extended  bool              // versions are of the extended form
+	exports   []export
 }
 
 // An export is a symbol that a module offers to others.
@@ -58,16 +61,20 @@ var steps = []step{
 	checkSignature,
 	checkHeader,
 	checkBlacklist,
-	// readSymbols, versions, exports
+	readSymbols,
 	checkLayout,
 	checkVermagic,
 	checkEarlyTaints,
 	checkLivepatch,
 	checkLoaded,
+	checkPLT,
 	checkFlags,
 	checkTaints,
+	checkObsoleteTables,
 	checkExportVersions,
-	// symbols, relocations
+	checkImports,
+	checkSymbols,
+	checkRelocations,
 	checkDuplicates,
 	checkBTF,
 	checkParams,
