@@ -212,11 +212,10 @@ func (t *trouble) unwindTables() bool {
 // noHandlerHint tells what to do about types that the loader does not know, and the
 // first kernel that knows them all.
 func (m *module) noHandlerHint(t *trouble) string {
-	if t.unwindTables() {
-		return UnwindCure
-	}
 	release, commit := kernel.RelocatesSince(m.elf.Machine, t.allTypes())
 	switch {
+	case release != "" && t.unwindTables():
+		return UnwindCure
 	case release == "":
 		return "rebuild it with the kernel's own Makefiles and flags; no kernel knows all of them"
 	case commit != "":
