@@ -29,12 +29,12 @@ type module struct {
 	symbols   elf64.Symbols
 	strings   []byte            // of the symbols
 	placeless []uint32          // numbers of the symbols that lie in no section
-	constants map[uint32]uint64 // values of those of them that are known: absolute ones, and weak ones that are not there
-	extended  bool              // versions are of the extended form
+	constants map[uint32]uint64 // values, by number, of those that are no addresses
 	modinfo   map[string]string // the first value of each key, as get_modinfo finds it
 	imports   []string          // namespaces, of import_ns
 	gpl       bool              // its license counts as GPL compatible
 	versions  map[string]uint32 // of __versions, or the extended form; nil: the module has none
+	extended  bool              // versions are of the extended form
 	exports   []export
 }
 
@@ -72,13 +72,14 @@ var steps = []step{
 	{take: checkEarlyTaints},
 	{take: checkLivepatch},
 	{take: checkLoaded},
+	{take: checkPLT},
 	{take: checkFlags},
 	{take: checkTaints},
-	{take: checkExportVersions},
 	{take: checkObsoleteTables},
+	{take: checkExportVersions},
 	{take: checkImports},
 	{take: checkSymbols, late: true},
-	// relocations
+	{take: checkRelocations},
 	{take: checkDuplicates, late: true},
 	{take: checkBTF},
 	{take: checkParams},

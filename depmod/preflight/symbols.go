@@ -39,11 +39,25 @@ func readSymbols(c *Check, m *module) []Finding {
 // placeless gives the numbers of those symbols that lie in no section of the module:
 // undefined, absolute, common. A riscv64 module has ten thousand others for each.
 func placeless(s elf64.Symbols) (list []uint32) {
-	const sectionAt = 6
-	for i := 1; i < s.Len(); i++ {
-		section := elf64.Order.Uint16(s[i*elf64.SymbolSize+sectionAt:])
-		if section-1 >= uint16(elf.SHN_LORESERVE)-1 { // 0, or one of the reserved numbers
-			list = append(list, uint32(i))
+	const size, sectionAt = elf64.SymbolSize, 6
+	apart := func(b []byte, at int) bool { // its section is 0, or one of the reserved numbers
+		return elf64.Order.Uint16(b[at+sectionAt:])-1 >= uint16(elf.SHN_LORESERVE)-1
+	}
+	i := uint32(0)
+	for ; len(s) >= 4*size; s, i = s[4*size:], i+4 { // together, since nearly all of them are labels
+		b := s[:4*size]
+		if !apart(b, 0) && !apart(b, size) && !apart(b, 2*size) && !apart(b, 3*size) {
+			continue
+		}
+		for j := range uint32(4) {
+			if apart(b, int(j)*size) && i+j > 0 {
+				list = append(list, i+j)
+			}
+		}
+	}
+	for ; len(s) >= size; s, i = s[size:], i+1 {
+		if apart(s, 0) && i > 0 {
+			list = append(list, i)
 		}
 	}
 	return list
@@ -152,7 +166,7 @@ func (r *resolver) resolve(name []byte, weak bool) bool {
 		r.usesGPL = true
 	}
 	if !r.inheritTaint(f) {
-		return weak // as if it were not there
+		return true
 	}
 	if f.hasCRC && r.m.comparesVersions() {
 		if text, dmesg, ok := r.m.compareVersion(name, f.crc); !ok {

@@ -10,7 +10,7 @@ import (
 
 // What a distribution ships loads on its kernel, and there is nothing to be said of it.
 func TestLabTree(t *testing.T) {
-	c := Check{Kernel: labKernel(t)}
+	c := Check{Kernel: lab612(t)}
 	results, err := c.Tree(context.Background(), os.DirFS(kotest.LabTree(t, "xz")), "lib/modules/"+kotest.LabVersion(t), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +28,7 @@ func TestLabTree(t *testing.T) {
 }
 
 func BenchmarkLabTree(b *testing.B) {
-	c := Check{Kernel: labKernel(b)}
+	c := Check{Kernel: lab612(b)}
 	fsys, dir := os.DirFS(kotest.LabTree(b, "xz")), "lib/modules/"+kotest.LabVersion(b)
 	for b.Loop() {
 		if _, err := c.Tree(context.Background(), fsys, dir, nil); err != nil {
