@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -226,3 +227,17 @@ func moduleHint(err error) string {
 	}
 	return ""
 }
+
+// List finds the modules below dir as [Scan] does, but reads none: they have no Info
+// and no Deps, and come in the order of their paths.
+func List(fsys fs.FS, dir string, o Options) (*Tree, error) {
+	t := &Tree{Version: path.Base(dir)}
+	if err := t.collect(fsys, dir, o); err != nil {
+		return nil, fmt.Errorf("modules: %w", err)
+	}
+	slices.SortFunc(t.Modules, func(a, b *Module) int { return strings.Compare(a.Path, b.Path) })
+	return t, nil
+}
+
+// Open opens the module's file.
+func (m *Module) Open() (fs.File, error) { return m.file.fsys.Open(m.file.real) }

@@ -305,7 +305,7 @@ func (d *depmodDropIn) problems(problems []depmod.Problem) {
 
 // index does the work.
 func (d *depmodDropIn) index() error {
-	defer boundMemory()()
+	defer boundMemory(indexMemory)()
 	o := depmod.Options{Kernel: d.kernel, Check: d.check, Prefix: d.prefixByte(), Compat: d.compat, Host: hostFS(), Files: d.files}
 	if err := d.checkFiles(); err != nil {
 		return err

@@ -40,9 +40,11 @@ type kernel struct {
 	Modules  int               `json:"modules"`
 	Made     map[string]string `json:"made,omitempty"` // list → what it was made from
 	Problems []depmod.Problem  `json:"problems"`
+	Check    *checkReport      `json:"check,omitempty"` // when the kernel is known
 
-	tree  *depmod.Tree
-	files []depmod.File
+	tree      *depmod.Tree
+	files     []depmod.File
+	checkedBy *kernelSide
 }
 
 // indexMemory is when the garbage collector begins to work harder: two workers
@@ -54,9 +56,9 @@ const (
 )
 
 // boundMemory holds while modules are read; the returned function ends it.
-func boundMemory() (restore func()) {
+func boundMemory(most int64) (restore func()) {
 	limit, growth := debug.SetMemoryLimit(-1), debug.SetGCPercent(indexGrowth)
-	debug.SetMemoryLimit(min(indexMemory, limit))
+	debug.SetMemoryLimit(min(most, limit))
 	return func() {
 		debug.SetMemoryLimit(limit)
 		debug.SetGCPercent(growth)
@@ -65,7 +67,7 @@ func boundMemory() (restore func()) {
 
 // index indexes the modules below dirs, one kernel version each.
 func (f *indexFlags) index(ctx context.Context, u *ui, root fs.FS, dirs []string) ([]*kernel, error) {
-	defer boundMemory()()
+	defer boundMemory(indexMemory)()
 	build, release, err := f.openBuild(dirs)
 	if err != nil {
 		return nil, err
@@ -176,6 +178,9 @@ func (f *indexFlags) openBuild(dirs []string) (fs.FS, string, error) {
 // verdict is what --strict makes of the findings.
 func (f *indexFlags) verdict(kernels []*kernel) error {
 	for _, k := range kernels {
+		if f.strict && k.Check != nil && k.Check.Fails+k.Check.Crashes > 0 {
+			return errProblems
+		}
 		for _, p := range k.Problems {
 			if f.strict && p.Severity > depmod.Info {
 				return errProblems
@@ -197,6 +202,9 @@ func (u *ui) kernels(kernels []*kernel) {
 			text += ", made " + strings.Join(made, ", ")
 		}
 		u.say("%s", text)
+		if k.Check != nil {
+			u.say("  %s", k.Check.say(k.checkedBy))
+		}
 	}
 }
 

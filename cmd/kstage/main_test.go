@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,6 +29,7 @@ func TestMain(m *testing.M) {
 //	cut FILE N      leaves the first N bytes
 //	nul FILE        ends its strings with NUL instead of newline
 //	same A B        demands equal files
+//	status N CMD…   runs a command and demands its exit status
 //
 // and the condition [root] tells whether the user is root.
 func TestScripts(t *testing.T) {
@@ -68,6 +72,19 @@ func TestScripts(t *testing.T) {
 			"nul": func(ts *testscript.TestScript, _ bool, args []string) {
 				text := strings.ReplaceAll(ts.ReadFile(args[0]), "\n", "\x00")
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+			},
+			"status": func(ts *testscript.TestScript, _ bool, args []string) {
+				err := ts.Exec(args[1], args[2:]...)
+				got := "0"
+				var exit *exec.ExitError
+				if errors.As(err, &exit) {
+					got = strconv.Itoa(exit.ExitCode())
+				} else {
+					ts.Check(err)
+				}
+				if got != args[0] {
+					ts.Fatalf("the exit status is %s, not %s", got, args[0])
+				}
 			},
 			"same": func(ts *testscript.TestScript, neg bool, args []string) {
 				if equal := ts.ReadFile(args[0]) == ts.ReadFile(args[1]); equal == neg {

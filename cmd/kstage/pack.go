@@ -27,10 +27,12 @@ type packer struct {
 	sources  sourceSet
 	compress compressionFlags
 	early    string
-	image    initrd.Options
-	output   string
-	format   formatFlags
-	dryRun   bool
+	// kernelImage is the kernel that modules are checked for
+	kernelImage string
+	image       initrd.Options
+	output      string
+	format      formatFlags
+	dryRun      bool
 }
 
 func newPack(u *ui) *cobra.Command {
@@ -56,6 +58,10 @@ A DST of --add that ends in / is the directory to put SRC into; . is the root. A
 GLOB of --exclude without a slash matches names at any depth, one with a slash
 paths from the root; * and ? match no slash, ** any number of directories.
 
+Where the kernel is known, the modules are checked as kstage check does: from --kernel,
+--fit-kernel or --kernel-build, or when its image lies in the tree's boot/ or in
+lib/modules/VERSION. One that would not load is a warning.
+
 Files that are compressed already, such as modules named .ko.xz, come first in the
 image as they are, the others behind them compressed. How is known from the
 kernel's configuration: --kernel-config, .config of --kernel-build, boot/config-VERSION,
@@ -76,6 +82,7 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
 	flags := cmd.Flags()
 	flags.StringVarP(&p.output, "output", "o", "", "write the image to `FILE`, - for standard output (default NAME.cpio.gz here, or what the compression is called)")
 	p.compress.add(flags)
+	flags.StringVar(&p.kernelImage, "kernel", "", "check whether the modules load on this kernel, an image `FILE` such as Image or vmlinuz")
 	flags.StringVar(&p.early, "early", "", "put the directory `DIR` in front of all, uncompressed and in an archive of its own")
 	flags.BoolVar(&p.image.OneSegment, "one-segment", false, "compress all files, also those that are compressed already")
 	flags.IntVar(&p.image.Align, "align", 0, "put the data of uncompressed files on multiples of `N` bytes: a power of two, 4 to 4096")
@@ -105,6 +112,9 @@ func (p *packer) run(cmd *cobra.Command) error {
 	}
 	kernels, err := p.kernelsBelow(cmd.Context(), tree.FS())
 	if err != nil {
+		return err
+	}
+	if err := p.preflight(cmd.Context(), tree.FS(), kernels); err != nil {
 		return err
 	}
 	why, err := p.settleCompression(tree.FS(), kernels)
@@ -234,7 +244,7 @@ func (p *packer) nameOutput(m initrd.Method) error {
 
 // spares refuses to write the image over what it is made from.
 func (p *packer) spares() error {
-	return p.sources.spares(p.output, p.early, p.compress.configPath)
+	return p.sources.spares(p.output, p.early, p.compress.configPath, p.kernelImage)
 }
 
 // imageName is the default name: that of the first source, then .cpio and the

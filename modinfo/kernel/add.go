@@ -38,6 +38,9 @@ func (f *Facts) AddImage(m *Image, file string) {
 	if keys, at := findKeys(m.Data); keys != nil && from.better(f.KeysFrom) {
 		f.Keys, f.KeysFrom = keys, Origin{FromImage, file, fmt.Sprintf("certificates at byte %d of it", at)}
 	}
+	if size := structSize(m.Data, "module"); size != 0 && from.better(f.ModuleSizeFrom) {
+		f.ModuleSize, f.ModuleSizeFrom = size, Origin{FromImage, file, "its BTF"}
+	}
 	f.complete()
 }
 

@@ -44,6 +44,11 @@ type Facts struct {
 	ModuleSize     uint64
 	ModuleSizeFrom Origin
 
+	// ELFFlags are the flags in the ELF header of the kernel's own modules; the kernel
+	// itself does not tell them.
+	ELFFlags     uint32
+	ELFFlagsFrom Origin
+
 	// BuiltIn are the modules that are part of the kernel, nil when unknown.
 	BuiltIn map[string]bool
 

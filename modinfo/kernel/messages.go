@@ -29,6 +29,9 @@ const (
 	SaysImportWarning = "\x014%s: module uses symbol (%s) from namespace"
 	// SaysModuleNamespace: symbols for named modules only ("module:NAME"), since 6.16.
 	SaysModuleNamespace = "module tries to import module namespace"
+	// SaysObsoleteSection: exports have flags (__kflagstab) instead of tables for GPL
+	// compatible modules, since 7.2 or shortly before.
+	SaysObsoleteSection = "ignoring obsolete section __ksymtab_gpl"
 	// SaysBTFMismatch and SaysBTFInvalid: DEBUG_INFO_BTF_MODULES, the first one with
 	// MODULE_ALLOW_BTF_MISMATCH. The second one is without it, but in kernels such as
 	// 6.1 with it as well.
@@ -58,7 +61,7 @@ const saysVermagic = "version magic '%s' should be '%s'"
 var Messages = []string{
 	SaysHeaderLen, SaysNoModule, SaysOnlyOneModule, SaysExactlyOneModule, SaysModuleSize, SaysDisagrees,
 	SaysVerificationFailed, SaysRejected, SaysBadVermagic, SaysNoVersions, SaysImportError, SaysImportWarning,
-	SaysModuleNamespace, SaysBTFMismatch, SaysBTFInvalid, SaysNotGzip, SaysNotXZ, SaysNotZstd, SaysNoLivepatch,
+	SaysModuleNamespace, SaysObsoleteSection, SaysBTFMismatch, SaysBTFInvalid, SaysNotGzip, SaysNotXZ, SaysNotZstd, SaysNoLivepatch,
 	SaysNoGOT, SaysDynamicLinking, SaysOutOfTree, SaysTest,
 }
 
