@@ -116,8 +116,8 @@ func TestOptionsByMessages(t *testing.T) {
 		SaysNoGOT:         {"MODULE_SECTIONS": "n/y"},
 		SaysImportError:   {"MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS": "n/"},
 		SaysImportWarning: {"MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS": "y/"},
-		SaysBTFMismatch:   {"DEBUG_INFO_BTF_MODULES": "y/n", "MODULE_ALLOW_BTF_MISMATCH": "y/n"},
-		SaysBTFInvalid:    {"DEBUG_INFO_BTF_MODULES": "y/n", "MODULE_ALLOW_BTF_MISMATCH": "n/n"},
+		SaysBTFMismatch:   {"DEBUG_INFO_BTF_MODULES": "y/n", "MODULE_ALLOW_BTF_MISMATCH": "y/"},
+		SaysBTFInvalid:    {"DEBUG_INFO_BTF_MODULES": "y/n", "MODULE_ALLOW_BTF_MISMATCH": "/"},
 		SaysNotGzip:       {"MODULE_DECOMPRESS": "y/n", "MODULE_COMPRESS_GZIP": "y/"},
 		SaysNotXZ:         {"MODULE_DECOMPRESS": "y/n", "MODULE_COMPRESS_XZ": "y/"},
 		SaysNotZstd:       {"MODULE_DECOMPRESS": "y/n", "MODULE_COMPRESS_ZSTD": "y/"},
@@ -136,7 +136,7 @@ func TestOptionsByMessages(t *testing.T) {
 			if got.Value+"/"+other.Value != want {
 				t.Errorf("%q: %s is %q with it and %q without it, want %s", message, name, got.Value, other.Value, want)
 			}
-			if got.From.Source != FromImage {
+			if got.Known() && got.From.Source != FromImage {
 				t.Errorf("%s: from %v", name, got.From)
 			}
 		}

@@ -106,7 +106,7 @@ func optionsByMessages(says map[string]bool, machine elf.Machine, file string) m
 	set("MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS", SaysImportError, "n", "")
 	set("MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS", SaysImportWarning, "y", "")
 	set("DEBUG_INFO_BTF_MODULES", SaysBTFMismatch, "y", "n")
-	set("MODULE_ALLOW_BTF_MISMATCH", SaysBTFMismatch, "y", "n")
+	set("MODULE_ALLOW_BTF_MISMATCH", SaysBTFMismatch, "y", "")
 	set("DEBUG_INFO_BTF_MODULES", SaysBTFInvalid, "y", "")
 	set("MODULE_DECOMPRESS", SaysNotGzip, "y", "n")
 	set("MODULE_DECOMPRESS", SaysNotXZ, "y", "")

@@ -18,15 +18,22 @@ var flatFormats = []struct {
 }{
 	{"RSC\x05", elf.EM_RISCV, riscvBase, "riscv64 Image"},
 	{"ARM\x64", elf.EM_AARCH64, 0, "arm64 Image"},
-	{"\xcd\x23\x82\x81", elf.EM_LOONGARCH, 0, "loongarch64 Image"},
+	{linuxPE, elf.EM_LOONGARCH, 0, "loongarch64 Image"},
 }
+
+const (
+	// linuxPE marks EFI programs that are kernels, whatever the machine
+	// (include/linux/pe.h). Only loongarch has nothing better.
+	linuxPE     = "\xcd\x23\x82\x81"
+	peLoongarch = 0x6264
+)
 
 const flatHeader = 64
 
 // flatImage reads a kernel without a wrapping; nil when it is none.
 func flatImage(data []byte) (*Image, error) {
 	h := bytesAt(data, 0, flatHeader)
-	if h == nil || string(h[4:8]) == "zimg" { // which has loongarch's magic, whatever the machine
+	if h == nil || string(h[56:60]) == linuxPE && peMachine(data) != peLoongarch || string(h[4:8]) == "zimg" {
 		return nil, nil
 	}
 	for _, f := range flatFormats {
@@ -45,7 +52,7 @@ func flatImage(data []byte) (*Image, error) {
 // that is cut off, less could be said than seems. What has no such header is whole
 // as far as one can tell.
 //
-//	header    0 "PE\0\0" | 6 sections, 2 bytes | 20 size of what comes between, 2 bytes
+//	header    0 "PE\0\0" | 4 machine, 2 bytes | 6 sections, 2 bytes | 20 size of what comes between, 2 bytes
 //	section   16 size in the file | 20 offset in the file; 40 bytes in all
 //
 // (Microsoft Portable Executable and Common Object File Format Specification, 3 and 4)
@@ -71,4 +78,12 @@ func wholeEFI(data []byte) error {
 		}
 	}
 	return nil
+}
+
+// peMachine gives the machine that an EFI program is for, 0 when it is none.
+func peMachine(data []byte) uint16 {
+	if h := bytesAt(data, uint64(le.Uint32(data[60:])), 24); h != nil && string(h[:4]) == "PE\x00\x00" {
+		return le.Uint16(h[4:])
+	}
+	return 0
 }

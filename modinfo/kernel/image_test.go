@@ -26,13 +26,16 @@ func flat(magic string, text ...string) []byte {
 }
 
 // asEFI gives an Image a PE header with one section that has all but the header.
-func asEFI(image []byte) []byte {
+func asEFI(image []byte) []byte { return asPE(image, 0x5064) }
+
+func asPE(image []byte, machine uint16) []byte {
 	const at, table = 0x40, 0x40 + 24
 	b := bytes.Clone(image[:flatHeader])
 	copy(b, "MZ")
 	le.PutUint32(b[60:], at)
 	b = append(b, make([]byte, 0x200-len(b))...)
-	copy(b[at:], "PE\x00\x00\x64\x50\x01\x00")
+	copy(b[at:], "PE\x00\x00\x00\x00\x01\x00")
+	le.PutUint16(b[at+4:], machine)
 	copy(b[table:], ".text")
 	le.PutUint32(b[table+16:], uint32(len(image)-flatHeader))
 	le.PutUint32(b[table+20:], 0x200)
@@ -45,14 +48,16 @@ func zboot(packed []byte, name string) []byte {
 	le.PutUint32(b[8:], uint32(len(b)))
 	le.PutUint32(b[12:], uint32(len(packed)))
 	copy(b[24:], name)
-	copy(b[56:], "\xcd\x23\x82\x81") // whatever the machine
+	copy(b[56:], linuxPE)
 	return append(b, packed...)
 }
 
-// bzImage has 2 sectors of setup, and begins as an EFI program does.
+// bzImage has 2 sectors of setup, and begins as an EFI program does; since 6.10 with
+// the magic of those that are kernels.
 func bzImage(packed []byte) []byte {
 	b := make([]byte, 3*512+64)
 	copy(b, "MZ")
+	copy(b[56:], linuxPE+"\x40\x00\x00\x00PE\x00\x00\x64\x86")
 	b[0x1f1] = 2
 	copy(b[0x202:], "HdrS\x0f\x02")
 	le.PutUint32(b[0x248:], 64)
@@ -210,9 +215,9 @@ func TestReadImageMachines(t *testing.T) {
 		data    []byte
 		machine elf.Machine
 	}{
-		"arm64 Image":                   {asEFI(flat("ARM\x64", "text")), elf.EM_AARCH64},
+		"arm64 Image":                   {asPE(flat("ARM\x64", "text"), 0xaa64), elf.EM_AARCH64},
 		"arm64 Image, gzip":             {compressed(string(flat("ARM\x64", "text"))), elf.EM_AARCH64},
-		"loongarch64 Image":             {asEFI(flat("\xcd\x23\x82\x81", "text")), elf.EM_LOONGARCH},
+		"loongarch64 Image":             {asPE(flat(linuxPE, "text"), 0x6264), elf.EM_LOONGARCH},
 		"x86_64 vmlinux, zstd, bzImage": {bzImage(sized(packers["zstd"](t, elfFile(elf.EM_X86_64, part{0xffffffff81000000, []byte("text")})), nil)), elf.EM_X86_64},
 	}
 	for format, tt := range tests {

@@ -97,7 +97,7 @@ func checkOptions(t *testing.T, f *Facts, config []byte) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"MODVERSIONS", "MODULE_SIG", "MODULE_FORCE_LOAD", "LIVEPATCH", "MODULE_SECTIONS", "MODULE_DECOMPRESS",
-		"MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS", "DEBUG_INFO_BTF_MODULES", "MODULE_ALLOW_BTF_MISMATCH"} {
+		"MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS", "DEBUG_INFO_BTF_MODULES"} {
 		if !f.options[name].Known() {
 			t.Errorf("%s is not known", name)
 		}

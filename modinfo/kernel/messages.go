@@ -29,8 +29,9 @@ const (
 	SaysImportWarning = "\x014%s: module uses symbol (%s) from namespace"
 	// SaysModuleNamespace: symbols for named modules only ("module:NAME"), since 6.16.
 	SaysModuleNamespace = "module tries to import module namespace"
-	// SaysBTFMismatch and SaysBTFInvalid: DEBUG_INFO_BTF_MODULES with and without
-	// MODULE_ALLOW_BTF_MISMATCH.
+	// SaysBTFMismatch and SaysBTFInvalid: DEBUG_INFO_BTF_MODULES, the first one with
+	// MODULE_ALLOW_BTF_MISMATCH. The second one is without it, but in kernels such as
+	// 6.1 with it as well.
 	SaysBTFMismatch = "Kernel module BTF mismatch detected"
 	SaysBTFInvalid  = "failed to validate module [%s] BTF"
 	// SaysNotGzip, SaysNotXZ and SaysNotZstd: MODULE_DECOMPRESS, with that format.

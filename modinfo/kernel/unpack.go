@@ -208,42 +208,54 @@ const (
 	lz4Ratio = 255
 )
 
-// unlz4 unpacks lz4's legacy format, the one that the kernel's makefiles write:
+// unlz4 unpacks lz4's legacy format, the one that the kernel's makefiles write.
+// Room is made for at most 8 times its size, then twice as much when that is full.
+func unlz4(data []byte, limit int64) ([]byte, error) {
+	blocks, holds, err := lz4Blocks(data)
+	if err != nil {
+		return nil, err
+	}
+	plain := make([]byte, 0, min(holds, 8*len(data)))
+	for _, block := range blocks {
+		if room := min(lz4Block, len(block)*lz4Ratio); cap(plain)-len(plain) < room {
+			plain = append(make([]byte, 0, min(holds, max(2*cap(plain), len(plain)+room))), plain...)
+		}
+		n, err := lz4.UncompressBlock(block, plain[len(plain):cap(plain)])
+		if err != nil {
+			return nil, err
+		}
+		if plain = plain[:len(plain)+n]; int64(len(plain)) > limit {
+			return nil, tooLarge(limit)
+		}
+	}
+	return plain, nil
+}
+
+// lz4Blocks gives the blocks, and what they unpack to at most:
 //
 //	magic | size of a block, 4 bytes | block | size | block ...
 //
 // It ends with the data, a size of 0, or the unpacked size, which x86 appends.
-func unlz4(data []byte, limit int64) ([]byte, error) {
-	var plain, room []byte
+func lz4Blocks(data []byte) (blocks [][]byte, holds int, err error) {
 	for at := uint64(len(legacyLZ4)); at < uint64(len(data)); {
 		b := bytesAt(data, at, 4)
 		if b == nil {
-			return nil, io.ErrUnexpectedEOF
+			return nil, 0, io.ErrUnexpectedEOF
 		}
-		size := uint64(le.Uint32(b))
 		at += 4
-		if string(b) == legacyLZ4 {
-			continue
-		}
-		if size == 0 || at == uint64(len(data)) && size == uint64(uint32(len(plain))) {
-			break
-		}
+		size := uint64(le.Uint32(b))
 		block := bytesAt(data, at, size)
-		if block == nil {
-			return nil, io.ErrUnexpectedEOF
+		switch {
+		case string(b) == legacyLZ4:
+			continue
+		case size == 0, at == uint64(len(data)) && size <= uint64(holds):
+			return blocks, holds, nil
+		case block == nil:
+			return nil, 0, io.ErrUnexpectedEOF
 		}
-		if want := min(lz4Block, int(size)*lz4Ratio); len(room) < want {
-			room = make([]byte, want)
-		}
-		n, err := lz4.UncompressBlock(block, room)
-		if err != nil {
-			return nil, fmt.Errorf("block at byte %d: %w", at, err)
-		}
-		if int64(len(plain)+n) > limit {
-			return nil, tooLarge(limit)
-		}
-		plain = append(plain, room[:n]...)
+		blocks = append(blocks, block)
+		holds += min(lz4Block, len(block)*lz4Ratio)
 		at += size
 	}
-	return plain, nil
+	return blocks, holds, nil
 }
