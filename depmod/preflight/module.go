@@ -26,13 +26,16 @@ type module struct {
 	data []byte      // the unpacked file without its signature
 	elf  *elf64.File // nil unless the loader's own checks of the header held
 
-	symbols  elf64.Symbols
-	strings  []byte            // of the symbols
-	modinfo  map[string]string // the first value of each key, as get_modinfo finds it
-	imports  []string          // namespaces, of import_ns
-	gpl      bool              // its license counts as GPL compatible
-	versions map[string]uint32 // of __versions, or the extended form; nil: the module has none
-	exports  []export
+	symbols   elf64.Symbols
+	strings   []byte            // of the symbols
+	placeless []uint32          // numbers of the symbols that lie in no section
+	constants map[uint32]uint64 // values of those of them that are known: absolute ones, and weak ones that are not there
+	extended  bool              // versions are of the extended form
+	modinfo   map[string]string // the first value of each key, as get_modinfo finds it
+	imports   []string          // namespaces, of import_ns
+	gpl       bool              // its license counts as GPL compatible
+	versions  map[string]uint32 // of __versions, or the extended form; nil: the module has none
+	exports   []export
 }
 
 // An export is a symbol that a module offers to others.
@@ -58,7 +61,7 @@ var steps = []step{
 	checkSignature,
 	checkHeader,
 	checkBlacklist,
-	// readSymbols, versions, exports
+	readSymbols,
 	checkLayout,
 	checkVermagic,
 	checkEarlyTaints,
@@ -67,7 +70,10 @@ var steps = []step{
 	checkFlags,
 	checkTaints,
 	checkExportVersions,
-	// symbols, relocations
+	checkObsoleteTables,
+	checkImports,
+	checkSymbols,
+	// relocations
 	checkDuplicates,
 	checkBTF,
 	checkParams,

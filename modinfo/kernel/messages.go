@@ -46,6 +46,9 @@ const (
 	SaysDynamicLinking = "Dynamic linking not supported in kernel modules"
 	// SaysOutOfTree: modules from outside the kernel's source taint it.
 	SaysOutOfTree = "loading out-of-tree module taints kernel"
+	// SaysObsoleteSection: tables of exports for GPL compatible modules are ignored,
+	// since flags stand for them (7.x).
+	SaysObsoleteSection = "%s: ignoring obsolete section"
 	// SaysTest: so do modules of tests, since 5.19.
 	SaysTest = "loading test module taints kernel"
 )
@@ -59,7 +62,7 @@ var Messages = []string{
 	SaysHeaderLen, SaysNoModule, SaysOnlyOneModule, SaysExactlyOneModule, SaysModuleSize, SaysDisagrees,
 	SaysVerificationFailed, SaysRejected, SaysBadVermagic, SaysNoVersions, SaysImportError, SaysImportWarning,
 	SaysModuleNamespace, SaysBTFMismatch, SaysBTFInvalid, SaysNotGzip, SaysNotXZ, SaysNotZstd, SaysNoLivepatch,
-	SaysNoGOT, SaysDynamicLinking, SaysOutOfTree, SaysTest,
+	SaysNoGOT, SaysDynamicLinking, SaysOutOfTree, SaysTest, SaysObsoleteSection,
 }
 
 // findMessages looks for them in an image; nil when it has no loader, or a silent one.
