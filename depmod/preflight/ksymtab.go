@@ -143,7 +143,13 @@ func (m *module) readCRCs(suffix string, list []export) {
 	}
 }
 
-// sectionIndex finds a section that is loaded.
+// allocated finds a section that is loaded (find_sec); nil when there is none.
+func (m *module) allocated(name string) *elf64.Section {
+	_, s := m.sectionIndex(name)
+	return s
+}
+
+// sectionIndex is allocated, and gives the section's number too.
 func (m *module) sectionIndex(name string) (uint32, *elf64.Section) {
 	for i := 1; i < len(m.elf.Sections); i++ {
 		if s := &m.elf.Sections[i]; s.Flags&elf.SHF_ALLOC != 0 && s.Name == name {

@@ -152,7 +152,7 @@ func (r *resolver) resolve(name []byte, weak bool) bool {
 		r.usesGPL = true
 	}
 	if !r.inheritTaint(f) {
-		return weak // as if it were not there
+		return true
 	}
 	if f.hasCRC && r.m.comparesVersions() {
 		if text, dmesg, ok := r.m.compareVersion(name, f.crc); !ok {

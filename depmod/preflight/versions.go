@@ -1,7 +1,6 @@
 package preflight
 
 import (
-	"debug/elf"
 	"fmt"
 
 	"github.com/kstage/kstage/internal/elf64"
@@ -55,16 +54,6 @@ func (m *module) addVersion(name []byte, crc uint32) {
 	if _, ok := m.versions[string(name)]; !ok {
 		m.versions[string(name)] = crc
 	}
-}
-
-// allocated finds a section that is loaded (find_sec); nil when there is none.
-func (m *module) allocated(name string) *elf64.Section {
-	for i := 1; i < len(m.elf.Sections); i++ {
-		if s := &m.elf.Sections[i]; s.Flags&elf.SHF_ALLOC != 0 && s.Name == name {
-			return s
-		}
-	}
-	return nil
 }
 
 // knowsExtendedVersions tells whether the kernel's loader reads the extended form.
