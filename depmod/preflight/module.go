@@ -29,12 +29,12 @@ type module struct {
 	symbols   elf64.Symbols
 	strings   []byte            // of the symbols
 	placeless []uint32          // numbers of the symbols that lie in no section
-	constants map[uint32]uint64 // values of those of them that are known: absolute ones, and weak ones that are not there
-	extended  bool              // versions are of the extended form
+	constants map[uint32]uint64 // values, by number, of those that are no addresses
 	modinfo   map[string]string // the first value of each key, as get_modinfo finds it
 	imports   []string          // namespaces, of import_ns
 	gpl       bool              // its license counts as GPL compatible
 	versions  map[string]uint32 // of __versions, or the extended form; nil: the module has none
+	extended  bool              // versions are of the extended form
 	exports   []export
 }
 
@@ -67,13 +67,14 @@ var steps = []step{
 	checkEarlyTaints,
 	checkLivepatch,
 	checkLoaded,
+	checkPLT,
 	checkFlags,
 	checkTaints,
-	checkExportVersions,
 	checkObsoleteTables,
+	checkExportVersions,
 	checkImports,
 	checkSymbols,
-	// relocations
+	checkRelocations,
 	checkDuplicates,
 	checkBTF,
 	checkParams,

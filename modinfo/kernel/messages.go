@@ -29,6 +29,9 @@ const (
 	SaysImportWarning = "\x014%s: module uses symbol (%s) from namespace"
 	// SaysModuleNamespace: symbols for named modules only ("module:NAME"), since 6.16.
 	SaysModuleNamespace = "module tries to import module namespace"
+	// SaysObsoleteSection: exports have flags (__kflagstab) instead of tables for GPL
+	// compatible modules, since 7.2 or shortly before.
+	SaysObsoleteSection = "ignoring obsolete section __ksymtab_gpl"
 	// SaysBTFMismatch and SaysBTFInvalid: DEBUG_INFO_BTF_MODULES, the first one with
 	// MODULE_ALLOW_BTF_MISMATCH. The second one is without it, but in kernels such as
 	// 6.1 with it as well.
@@ -46,9 +49,6 @@ const (
 	SaysDynamicLinking = "Dynamic linking not supported in kernel modules"
 	// SaysOutOfTree: modules from outside the kernel's source taint it.
 	SaysOutOfTree = "loading out-of-tree module taints kernel"
-	// SaysObsoleteSection: tables of exports for GPL compatible modules are ignored,
-	// since flags stand for them (7.x).
-	SaysObsoleteSection = "%s: ignoring obsolete section"
 	// SaysTest: so do modules of tests, since 5.19.
 	SaysTest = "loading test module taints kernel"
 )
@@ -61,8 +61,8 @@ const saysVermagic = "version magic '%s' should be '%s'"
 var Messages = []string{
 	SaysHeaderLen, SaysNoModule, SaysOnlyOneModule, SaysExactlyOneModule, SaysModuleSize, SaysDisagrees,
 	SaysVerificationFailed, SaysRejected, SaysBadVermagic, SaysNoVersions, SaysImportError, SaysImportWarning,
-	SaysModuleNamespace, SaysBTFMismatch, SaysBTFInvalid, SaysNotGzip, SaysNotXZ, SaysNotZstd, SaysNoLivepatch,
-	SaysNoGOT, SaysDynamicLinking, SaysOutOfTree, SaysTest, SaysObsoleteSection,
+	SaysModuleNamespace, SaysObsoleteSection, SaysBTFMismatch, SaysBTFInvalid, SaysNotGzip, SaysNotXZ, SaysNotZstd, SaysNoLivepatch,
+	SaysNoGOT, SaysDynamicLinking, SaysOutOfTree, SaysTest,
 }
 
 // findMessages looks for them in an image; nil when it has no loader, or a silent one.

@@ -7,12 +7,15 @@ import (
 	"strings"
 )
 
-// mainlineSteps are the relocations that riscv's loader learned, by release.
-// (arch/riscv/kernel/module.c; 6.7 rewrote the table, with entries that only refuse.)
-var mainlineSteps = []struct {
+// A mainlineStep is a release in which riscv's loader learned relocations.
+type mainlineStep struct {
 	major, minor int
 	types        []uint32
-}{
+}
+
+// mainlineSteps are the relocations that riscv's loader learned, by release.
+// (arch/riscv/kernel/module.c; 6.7 rewrote the table, with entries that only refuse.)
+var mainlineSteps = []mainlineStep{
 	{4, 15, []uint32{2, 16, 17, 19, 23, 24, 25, 51}},
 	{4, 17, []uint32{1, 18, 20, 26, 27, 28, 35, 39, 43, 44, 45}},
 	{5, 9, []uint32{36, 40}},
