@@ -251,11 +251,12 @@ func (x *explainer) write(w io.Writer, m *said) {
 	for _, text := range m.Decoded {
 		fmt.Fprintf(w, "    %s\n", text)
 	}
-	found := x.writeChecked(w, m)
-	switch {
-	case m.reason != nil:
+	if m.reason != nil {
 		fmt.Fprintf(w, "  the reason: %s\n", harmless(m.reason.Text))
 		return
+	}
+	found := x.writeChecked(w, m)
+	switch {
 	case len(m.Causes) == 0:
 		return
 	case len(m.Causes) == 1 && m.Causes[0].Text == m.Meaning:
