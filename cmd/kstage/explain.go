@@ -78,6 +78,7 @@ check does, and the cause that it is, is shown.`,
 	x.maxSize.add(flags)
 	u.jsonFlag(cmd)
 	flags.Lookup("json").Usage = "print one JSON object a line for each message, on standard output"
+	completeFiles(cmd)
 	return cmd
 }
 
