@@ -229,7 +229,11 @@ type resultJSON struct {
 }
 
 func newResultJSON(r preflight.Result) resultJSON {
-	return resultJSON{r.Path, r.Module, r.Verdict, r.Errno, append([]string{}, r.Dmesg...), confidence(r.From), findingsJSON(r.Findings)}
+	j := resultJSON{r.Path, r.Module, r.Verdict, r.Errno, append([]string{}, r.Dmesg...), confidence(r.From), []preflightFindingJSON{}}
+	for i := range r.Findings {
+		j.Findings = append(j.Findings, newFindingJSON(&r.Findings[i]))
+	}
+	return j
 }
 
 // confidence words a source for programs, which know five: a configuration is as good
@@ -254,12 +258,8 @@ type preflightFindingJSON struct {
 	Symbol   string             `json:"symbol"`
 }
 
-func findingsJSON(findings []preflight.Finding) []preflightFindingJSON {
-	all := make([]preflightFindingJSON, 0, len(findings))
-	for _, f := range findings {
-		all = append(all, preflightFindingJSON{f.Rule, f.Severity, f.Text, f.Hint, f.Section, f.Symbol})
-	}
-	return all
+func newFindingJSON(f *preflight.Finding) preflightFindingJSON {
+	return preflightFindingJSON{f.Rule, f.Severity, f.Text, f.Hint, f.Section, f.Symbol}
 }
 
 // resultLines prints a line for each module.

@@ -78,6 +78,7 @@ check does, and the cause that it is, is shown.`,
 	x.maxSize.add(flags)
 	u.jsonFlag(cmd)
 	flags.Lookup("json").Usage = "print one JSON object a line for each message, on standard output"
+	completeFiles(cmd)
 	return cmd
 }
 
@@ -251,11 +252,12 @@ func (x *explainer) write(w io.Writer, m *said) {
 	for _, text := range m.Decoded {
 		fmt.Fprintf(w, "    %s\n", text)
 	}
-	found := x.writeChecked(w, m)
-	switch {
-	case m.reason != nil:
+	if m.reason != nil {
 		fmt.Fprintf(w, "  the reason: %s\n", harmless(m.reason.Text))
 		return
+	}
+	found := x.writeChecked(w, m)
+	switch {
 	case len(m.Causes) == 0:
 		return
 	case len(m.Causes) == 1 && m.Causes[0].Text == m.Meaning:
@@ -265,7 +267,7 @@ func (x *explainer) write(w io.Writer, m *said) {
 	fmt.Fprintln(w, "  likely causes:")
 	for i, c := range m.Causes {
 		mark := ""
-		if c.Rule != "" && found[c.Rule] {
+		if m.proved(c, found) {
 			mark = "  <- this one"
 		}
 		fmt.Fprintf(w, "    %d. %s%s\n", i+1, c.Text, mark)
@@ -275,28 +277,41 @@ func (x *explainer) write(w io.Writer, m *said) {
 	}
 }
 
-// writeChecked prints what the check of the module has found, and gives the rules.
-func (x *explainer) writeChecked(w io.Writer, m *said) map[preflight.Rule]bool {
+// writeChecked prints what the check of the module has found, and returns it.
+func (x *explainer) writeChecked(w io.Writer, m *said) []*preflight.Finding {
 	c, ok := x.checkOf(m)
 	if !ok {
 		return nil
 	}
-	rules := make(map[preflight.Rule]bool)
-	for _, f := range m.provedBy(c.result) {
+	findings, hint := m.provedBy(c.result), ""
+	for _, f := range findings {
 		fmt.Fprintf(w, "  it is: %s: %s\n", harmless(c.result.Path), harmless(findingWhere(f)))
-		if f.Hint != "" && !rules[f.Rule] {
-			fmt.Fprintf(w, "    do: %s\n", harmless(f.Hint))
+		if f.Hint != hint {
+			hint = f.Hint
+			fmt.Fprintf(w, "    do: %s\n", harmless(hint))
 		}
-		rules[f.Rule] = true
 	}
 	switch {
-	case len(rules) > 0:
+	case len(findings) > 0:
 	case c.result.Verdict == preflight.Loads:
 		fmt.Fprintf(w, "  checked: %s would load%s: the log is about another file, or another kernel\n", harmless(c.result.Path), c.side.on())
 	default:
 		fmt.Fprintf(w, "  checked: %s: nothing that explains this message was found\n", harmless(c.result.Path))
 	}
-	return rules
+	return findings
+}
+
+// proved tells whether findings have shown that it is this cause. Where a rule stands
+// for several, what is to be done tells them apart.
+func (m *said) proved(c preflight.Cause, findings []*preflight.Finding) bool {
+	same := func(f *preflight.Finding) bool { return c.Rule != "" && f.Rule == c.Rule }
+	if !slices.ContainsFunc(findings, same) {
+		return false
+	}
+	cured := func(c preflight.Cause) bool {
+		return slices.ContainsFunc(findings, func(f *preflight.Finding) bool { return f.Rule == c.Rule && f.Hint == c.Cure })
+	}
+	return cured(c) || !slices.ContainsFunc(m.Causes, cured)
 }
 
 // provedBy gives the findings of a module's check that explain the message.
@@ -349,18 +364,16 @@ func (x *explainer) writeJSON(w io.Writer, m *said) error {
 	if m.reason != nil {
 		j.Reason = m.reason.Text
 	}
-	rules := make(map[preflight.Rule]bool)
+	var found []*preflight.Finding
 	if c, ok := x.checkOf(m); ok {
 		j.Path, j.Verdict = c.result.Path, &c.result.Verdict
-		var findings []preflight.Finding
-		for _, f := range m.provedBy(c.result) {
-			rules[f.Rule] = true
-			findings = append(findings, *f)
+		found = m.provedBy(c.result)
+		for _, f := range found {
+			j.Findings = append(j.Findings, newFindingJSON(f))
 		}
-		j.Findings = findingsJSON(findings)
 	}
 	for _, c := range m.Causes {
-		j.Causes = append(j.Causes, causeJSON{c.Rule, c.Text, c.Cure, rules[c.Rule]})
+		j.Causes = append(j.Causes, causeJSON{c.Rule, c.Text, c.Cure, m.proved(c, found)})
 	}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)

@@ -32,13 +32,30 @@ func TestMain(m *testing.M) {
 //	status N CMD…   runs a command and demands its exit status
 //
 // and the condition [root] tells whether the user is root.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "testdata/script", nil) }
+
+// TestLabScripts runs those that need real kernels. $OOT are modules whose fate is
+// known, $K61 is a small kernel with
+// $MAP61, $KERNEL and $CONFIG are the lab's.
+func TestLabScripts(t *testing.T) {
+	shared, lab := kotest.LabShared(t), kotest.Lab(t)
+	systemMap := filepath.Join(t.TempDir(), "System.map")
+	if err := os.WriteFile(systemMap, kotest.LabSharedFile(t, "k61/System.map.zst"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	runScripts(t, "testdata/labscript", map[string]string{
+		"OOT": filepath.Join(shared, "oot"), "K61": filepath.Join(shared, "k61"), "MAP61": systemMap,
+		"KERNEL": filepath.Join(lab, "vmlinux"), "CONFIG": filepath.Join(lab, "config"),
+	})
+}
+
+func runScripts(t *testing.T, dir string, variables map[string]string) {
 	testdata, err := filepath.Abs("../../testdata")
 	if err != nil {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Condition: func(name string) (bool, error) {
@@ -49,6 +66,9 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TESTDATA", testdata)
+			for name, value := range variables {
+				env.Setenv(name, value)
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
