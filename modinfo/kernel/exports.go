@@ -51,13 +51,14 @@ type symbolTable struct {
 	n       uint64
 	gpl     uint64 // the first GPL only one by its number; 0 when there is one list
 	strings uint64 // where the first name or namespace is
+	left    int    // bytes that may still be looked at
 }
 
 // findExports finds the symbols that modules may use, and tells how. They are nil
 // when there is no such table.
 func findExports(m *Image) (symbols map[string]Export, how string) {
 	for _, form := range formsOf(m) {
-		t := symbolTable{data: m.Data, base: m.Base, form: form}
+		t := symbolTable{data: m.Data, base: m.Base, form: form, left: 2 * len(m.Data)}
 		if t.find() {
 			return t.read(), fmt.Sprintf("table of %d symbols by %s at byte %d of it", t.n, form.name, t.at)
 		}
@@ -134,7 +135,8 @@ func (t *symbolTable) measure(at uint64) {
 	var last []byte
 	for ; at+size <= uint64(len(t.data)); at += size {
 		name, namespace, ok := t.entry(at)
-		if !ok {
+		t.left -= int(size) + len(name) + len(namespace)
+		if !ok || t.left < 0 {
 			return
 		}
 		if bytes.Compare(last, name) >= 0 {

@@ -37,16 +37,18 @@ const (
 	maxKsymName = 512 + 2
 	// markEach is how many names there are from one marker to the next.
 	markEach = 256
-	// maxTokenTables is how many places that look like one are tried.
-	maxTokenTables = 16
+	// maxTokenTables and maxMarkers are how many places that look like one are tried.
+	maxTokenTables = 4
+	maxMarkers     = 8
+	// maxExpansion is how many times the size of the kernel its names may have.
+	maxExpansion = 4
 )
 
 // findKallsyms finds the list by the shape of its parts; nil when there is none.
 func findKallsyms(m *Image) *kallsyms {
 	// Digits occur in every kernel's names, and stand for themselves.
 	digits := []byte("\x000\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00")
-	from := 0
-	for range maxTokenTables {
+	for from, tables := 0, 0; tables < maxTokenTables; {
 		i := bytes.Index(m.Data[from:], digits)
 		if i < 0 {
 			break
@@ -54,11 +56,13 @@ func findKallsyms(m *Image) *kallsyms {
 		from += i + 1
 		k := &kallsyms{data: m.Data}
 		behind, ok := k.readTokens(uint64(from))
-		if !ok || !k.findNames() {
+		if !ok {
 			continue
 		}
-		k.addresses = k.findAddresses(m, behind)
-		return k
+		if tables++; k.findNames() {
+			k.addresses = k.findAddresses(m, behind)
+			return k
+		}
 	}
 	return nil
 }
@@ -102,15 +106,15 @@ func (k *kallsyms) cutTokens(start, end uint64, index []byte) bool {
 
 // findNames looks for the markers before the tokens, then for the names before them.
 func (k *kallsyms) findNames() bool {
-	for start := k.at &^ 3; start >= 8; start -= 4 {
-		if k.at-start > 4*maxKallsyms {
-			return false
-		}
+	tried := 0
+	for start := k.at &^ 3; start >= 8 && k.at-start < 4*maxKallsyms && tried < maxMarkers; start -= 4 {
 		if le.Uint32(k.data[start-4:]) != 0 || !isMarkerStep(0, le.Uint32(k.data[start:])) {
 			continue
 		}
-		if n := k.countMarkers(start - 4); n > 0 && k.namesBefore(start-4, n) {
-			return true
+		if n := k.countMarkers(start - 4); n > 0 {
+			if tried++; k.namesBefore(start-4, n) {
+				return true
+			}
 		}
 	}
 	return false
@@ -150,7 +154,12 @@ func (k *kallsyms) namesBefore(markers, n uint64) bool {
 	for names, tried := (markers-last)&^3, 0; names >= 8 && tried < markEach*maxKsymName/4; names, tried = names-4, tried+1 {
 		for _, at := range []uint64{names - 8, names - 4} {
 			number := uint64(le.Uint32(k.data[at:]))
-			if number > markEach*(n-1) && number <= markEach*n && k.walks(names, number, markers) {
+			if number <= markEach*(n-1) || number > markEach*n {
+				continue
+			}
+			// The last ones first: most places fail there, and they are few.
+			end, ok := k.walk(names+last, number-markEach*(n-1), markers)
+			if ok && markers-end < 8 && k.goesWith(markers, n, names) {
 				k.names, k.number = names, int(number)
 				return true
 			}
@@ -159,20 +168,27 @@ func (k *kallsyms) namesBefore(markers, n uint64) bool {
 	return false
 }
 
-// walks tells whether the names end at the markers, and the markers are theirs.
-func (k *kallsyms) walks(names, number, markers uint64) bool {
-	at := names
-	for i := range number {
-		if i%markEach == 0 && at-names != uint64(le.Uint32(k.data[markers+4*(i/markEach):])) {
-			return false
-		}
+// walk goes over n names, which must end before a place.
+func (k *kallsyms) walk(at, n, before uint64) (end uint64, ok bool) {
+	for range n {
 		packed, next := k.nameAt(at)
-		if packed == nil || next > markers {
-			return false
+		if packed == nil || next > before {
+			return 0, false
 		}
 		at = next
 	}
-	return markers-at < 8
+	return at, true
+}
+
+// goesWith tells whether the n markers are those of the names.
+func (k *kallsyms) goesWith(markers, n, names uint64) bool {
+	at, ok := names, true
+	for i := range n - 1 {
+		if at, ok = k.walk(at, markEach, markers); !ok || at-names != uint64(le.Uint32(k.data[markers+4*(i+1):])) {
+			return false
+		}
+	}
+	return true
 }
 
 // nameAt gives the tokens of the name at a place, and the place behind them; nil at
@@ -193,11 +209,11 @@ func (k *kallsyms) nameAt(at uint64) (packed []byte, next uint64) {
 	return packed, at + head + n
 }
 
-// each hands out all names without their types, with their number. The name is
-// overwritten by the next one.
+// each hands out the names without their types, with their number. The name is
+// overwritten by the next one. What repeats itself too often is not a kernel's.
 func (k *kallsyms) each(take func(i int, name []byte)) {
 	buf := make([]byte, 0, maxKsymName)
-	at := k.names
+	at, left := k.names, maxExpansion*len(k.data)
 	for i := range k.number {
 		packed, next := k.nameAt(at)
 		buf = buf[:0]
@@ -205,6 +221,9 @@ func (k *kallsyms) each(take func(i int, name []byte)) {
 			if buf = append(buf, k.tokens[t]...); len(buf) > maxKsymName {
 				break // tokens may have any length in a file that is none
 			}
+		}
+		if left -= len(buf); left < 0 {
+			return
 		}
 		if len(buf) > 1 {
 			take(i, buf[1:])
@@ -233,7 +252,8 @@ func (k *kallsyms) findAddresses(m *Image, behind uint64) []uint64 {
 				return a
 			}
 		}
-		if a := placeAddresses(offsets, m.Base+p.offsets); a != nil && m.holds(a[0]) {
+		// Code is before the list. Zeros would give the list's own place.
+		if a := placeAddresses(offsets, m.Base+p.offsets); p.offsets >= behind && a != nil && a[0]-m.Base < k.names {
 			return a
 		}
 	}

@@ -1,8 +1,8 @@
 package kernel
 
 import (
+	"bytes"
 	"slices"
-	"strings"
 )
 
 // riscvHandlers are the names in the loader's functions apply_r_riscv_NAME, in the
@@ -21,26 +21,20 @@ var riscvRefusers = map[string][]uint32{
 }
 
 // handledTypes tells which types a function of the kernel handles, by its name.
-func handledTypes(name string) []uint32 {
-	name, _, _ = strings.Cut(name, ".") // what a compiler appends, as ".isra.0"
-	handler, ok := strings.CutPrefix(name, "apply_r_riscv_")
+func handledTypes(name []byte) []uint32 {
+	name, _, _ = bytes.Cut(name, []byte(".")) // what a compiler appends, as ".isra.0"
+	handler, ok := bytes.CutPrefix(name, []byte("apply_r_riscv_"))
 	if !ok {
-		return riscvRefusers[name]
+		return riscvRefusers[string(name)]
 	}
-	if t, ok := riscvHandlers[strings.TrimSuffix(handler, "_rela")]; ok {
+	if t, ok := riscvHandlers[string(bytes.TrimSuffix(handler, []byte("_rela")))]; ok {
 		return []uint32{t}
 	}
 	return nil
 }
 
-// A handlerNames gathers types by the names of functions.
+// handlerNames are the types that functions of the kernel handle, by their names.
 type handlerNames map[uint32]bool
-
-func (h handlerNames) add(name string) {
-	for _, t := range handledTypes(name) {
-		h[t] = true
-	}
-}
 
 // isTable tells whether they are enough to be all: those that every loader has.
 func (h handlerNames) isTable() bool {

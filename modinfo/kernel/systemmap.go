@@ -33,7 +33,7 @@ func (f *Facts) AddSystemMap(r io.Reader, file string) error {
 		if strings.Contains(name, "\t") {
 			return nil // of a module: /proc/kallsyms has the same form
 		}
-		names.add(name)
+		names.add([]byte(name))
 		if export, ok := strings.CutPrefix(name, "__crc_"); ok && address>>32 == 0 {
 			crcs[export] = uint32(address)
 		}

@@ -1,9 +1,9 @@
 package kernel
 
 import (
+	"bytes"
 	"debug/elf"
 	"fmt"
-	"strings"
 )
 
 // addTables puts in the loader's tables of an image. Where one cannot be found, the
@@ -28,7 +28,7 @@ func (f *Facts) addTables(m *Image, file string) {
 	}
 	const byNames = "names in its kallsyms"
 	names := newTableNames()
-	k.each(func(_ int, name []byte) { names.add(string(name)) })
+	k.each(func(_ int, name []byte) { names.add(name) })
 	f.setExports(names.exports, Origin{FromMap, file, byNames}) // neither checksums nor classes
 	if m.Machine == elf.EM_RISCV && names.handlers.isTable() {
 		f.setRelocations(names.handlers, Origin{FromImage, file, byNames})
@@ -57,10 +57,11 @@ func newTableNames() tableNames {
 	return tableNames{make(map[string]Export), make(handlerNames)}
 }
 
-func (t tableNames) add(name string) {
-	if export, ok := strings.CutPrefix(name, "__ksymtab_"); ok {
-		t.exports[export] = Export{Provider: "vmlinux"}
-		return
+func (t tableNames) add(name []byte) {
+	if export, ok := bytes.CutPrefix(name, []byte("__ksymtab_")); ok {
+		t.exports[string(export)] = Export{Provider: "vmlinux"}
 	}
-	t.handlers.add(name)
+	for _, n := range handledTypes(name) {
+		t.handlers[n] = true
+	}
 }
