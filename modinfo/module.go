@@ -179,10 +179,10 @@ func (r *Reader) Read(src io.ReaderAt, size int64) (*Module, error) {
 // but of xz only those blocks that will be asked for when these are few.
 func (r *Reader) open(packing Compression, src io.ReaderAt, size, limit int64) (*image, error) {
 	img := &r.room
-	img.mem, img.file, img.size = nil, src, uint64(size)
+	img.reset(src, uint64(size))
 	if packing == XZ && (r.WithoutSymbols || r.WithoutCRCs) {
 		if blocks := r.unpacker.blocks(src, size, limit); blocks != nil {
-			img.file, img.size = blocks, uint64(blocks.Size())
+			img.reset(blocks, uint64(blocks.Size()))
 			return img, nil
 		}
 	}
@@ -209,6 +209,9 @@ func (r *Reader) parse(img *image) (*Module, error) {
 		m.Data = elf.ELFDATA2MSB
 	}
 	known := o.knownSections()
+	if err := o.readSmall(&known); err != nil {
+		return nil, err
+	}
 	if known[secModinfo].exists {
 		info, err := o.content(known[secModinfo])
 		if err != nil {
@@ -266,6 +269,20 @@ func (o *object) knownSections() (known [secCount]section) {
 		}
 	}
 	return known
+}
+
+// readSmall reads the small sections ahead, which linkers put side by side.
+func (o *object) readSmall(known *[secCount]section) error {
+	from, to, sum := o.size, uint64(0), uint64(0)
+	for _, k := range []int{secModinfo, secKsymtabStrings, secVersions, secExtCRCs, secExtNames, secBuildID} {
+		if s := known[k]; s.exists {
+			from, to, sum = min(from, s.off), max(to, s.off+s.size), sum+s.size
+		}
+	}
+	if from < to && to-from > sum+ahead {
+		return nil
+	}
+	return o.readAhead(from, to)
 }
 
 func (o *object) content(s section) ([]byte, error) {

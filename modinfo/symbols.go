@@ -65,11 +65,18 @@ func (o *object) readSymtab(known *[secCount]section, short bool) (*symtab, erro
 	if !sym.exists || !str.exists || sym.size == 0 || str.size == 0 || sym.size%size != 0 {
 		return nil, nil
 	}
+	locals := uint64(sym.info)
+	short = short && locals > 0 && locals <= sym.size/size
+	if from := sym.off + locals*size; short && from <= str.off {
+		if err := o.readAhead(from, str.off+str.size); err != nil { // the linker puts one behind the other
+			return nil, err
+		}
+	}
 	strtab, err := o.content(str)
 	if err != nil {
 		return nil, err
 	}
-	if locals := uint64(sym.info); short && locals > 0 && locals <= sym.size/size {
+	if short {
 		t := &symtab{strtab: strtab}
 		if err := o.scanSymbols(t, sym, locals); err != nil {
 			return nil, err
