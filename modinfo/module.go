@@ -117,8 +117,11 @@ type Reader struct {
 	WithSignature, WithSections bool
 
 	unpacker unpacker
-	room     image             // its buffers are used again
-	names    map[string]string // symbol names already seen, so that each is kept once
+	room     image // its buffers are used again, as are those of the next two
+	symtab   symtab
+	versions []version
+	names    map[string]*name // of symbols already seen
+	module   int              // number of the module that is being read, from 1
 }
 
 // ReadFile reads all of the module at path. Errors name it.
@@ -295,10 +298,10 @@ func (o *object) content(s section) ([]byte, error) {
 // parseFields splits .modinfo: strings parted by one or more NULs, a last one
 // without NUL counts too. A byte that stands all alone is no string to kmod.
 func parseFields(info []byte) []Field {
-	fields := []Field{}
 	if len(bytes.TrimLeft(info, "\x00")) <= 1 {
-		return fields
+		return []Field{}
 	}
+	fields := make([]Field, 0, min(bytes.Count(info, []byte{0}), len(info)/2)+1)
 	for s := range strings.SplitSeq(string(info), "\x00") {
 		if s == "" {
 			continue
