@@ -63,6 +63,9 @@ func (b *Builder) Add(key, value string, priority uint32) error {
 	return nil
 }
 
+// Grow makes room for n more entries, which spares moving those that are there.
+func (b *Builder) Grow(n int) { b.entries = slices.Grow(b.entries, n) }
+
 // Len is the number of entries.
 func (b *Builder) Len() int { return len(b.entries) }
 
@@ -73,7 +76,10 @@ func (b *Builder) WriteTo(w io.Writer) (int64, error) {
 		if c := strings.Compare(a.key, b.key); c != 0 {
 			return c
 		}
-		return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(b.number, a.number))
+		if a.priority != b.priority {
+			return cmp.Compare(a.priority, b.priority)
+		}
+		return cmp.Compare(b.number, a.number)
 	})
 	t := trie{entries: b.entries, nodes: make([]buildNode, 0, len(b.entries)*3/2)}
 	t.add(0, len(t.entries), 0)
