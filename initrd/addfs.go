@@ -37,6 +37,16 @@ func (t *Tree) AddFS(fsys fs.FS) ([]Problem, error) {
 	return a.problems, nil
 }
 
+// AddFile lays one file of fsys over the tree, at a path of its own, in the way
+// of [Tree.AddFS].
+func (t *Tree) AddFile(path string, fsys fs.FS, name string) ([]Problem, error) {
+	a := adder{tree: t, fsys: fsys, links: make(map[fileID]uint64)}
+	if err := a.add(path, name); err != nil && err != errNotTaken {
+		return a.problems, err
+	}
+	return a.problems, nil
+}
+
 // adder is one walk of AddFS.
 type adder struct {
 	tree     *Tree
@@ -45,16 +55,31 @@ type adder struct {
 	problems []Problem
 }
 
-func (a *adder) visit(p string, _ fs.DirEntry, err error) error {
+func (a *adder) visit(p string, d fs.DirEntry, err error) error {
 	if err != nil {
 		return fmt.Errorf("tree: %s: %w", p, reason(err))
 	}
 	if p == rootPath {
 		return nil
 	}
+	err = a.add(p, p)
+	if err == errNotTaken && d.IsDir() {
+		return fs.SkipDir
+	}
+	if err == errNotTaken {
+		return nil
+	}
+	return err
+}
+
+// errNotTaken tells that the filter does not want an entry.
+var errNotTaken = errors.New("left out")
+
+// add adds the file called name as the entry at p.
+func (a *adder) add(p, name string) error {
 	// Not the DirEntry's Info: an os.Root guards Lstat on every platform and
 	// since its first release.
-	fi, err := fs.Lstat(a.fsys, p)
+	fi, err := fs.Lstat(a.fsys, name)
 	if err != nil {
 		return fmt.Errorf("tree: %s: %w", p, reason(err))
 	}
@@ -64,26 +89,20 @@ func (a *adder) visit(p string, _ fs.DirEntry, err error) error {
 		e.UID, e.GID = st.uid, st.gid
 	}
 	if !a.tree.takes(&e) {
-		return skip(fi)
+		return errNotTaken
 	}
 	if rule := leftOut(fi.Mode()); rule != "" {
 		a.problems = append(a.problems, Problem{Rule: rule, Path: p, Text: kindOf(fi.Mode()) + " has no place in an image, left out"})
 		return nil
 	}
-	if err := a.fill(&e, fi.Size(), st, known); err != nil {
+	e.Size = fi.Size()
+	if err := a.fill(&e, name, st, known); err != nil {
 		return fmt.Errorf("tree: %s: %w", p, reason(err))
 	}
 	return a.tree.Put(e)
 }
 
 func (t *Tree) takes(e *Entry) bool { return t.Filter == nil || t.Filter(e) }
-
-func skip(fi fs.FileInfo) error {
-	if fi.IsDir() {
-		return fs.SkipDir
-	}
-	return nil
-}
 
 // nodeTypes are the type bits an image has a place for.
 const nodeTypes = fs.ModeDir | fs.ModeSymlink | fs.ModeNamedPipe | fs.ModeDevice | fs.ModeCharDevice
@@ -99,17 +118,19 @@ func leftOut(m fs.FileMode) string {
 	return ""
 }
 
-// fill adds to e what depends on its type.
-func (a *adder) fill(e *Entry, size int64, st stat, known bool) error {
-	switch p := e.Path; e.Mode.Type() {
+// fill adds to e what depends on its type, of the file called name.
+func (a *adder) fill(e *Entry, name string, st stat, known bool) error {
+	if e.Mode.Type() != 0 {
+		e.Size = 0
+	}
+	switch e.Mode.Type() {
 	case 0:
-		e.Size = size
-		e.Open = func() (io.ReadCloser, error) { return a.fsys.Open(p) }
+		e.Open = func() (io.ReadCloser, error) { return a.fsys.Open(name) }
 		if st.links > 1 {
 			e.Link = a.link(st.id)
 		}
 	case fs.ModeSymlink:
-		target, err := fs.ReadLink(a.fsys, p)
+		target, err := fs.ReadLink(a.fsys, name)
 		if err != nil {
 			return err
 		}

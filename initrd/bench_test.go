@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/kstage/kstage/internal/rootfs"
 )
 
 // BenchmarkWriteNewc writes uncompressed images: of 3,000 empty files, which
@@ -60,11 +62,11 @@ func labTree(b *testing.B) *Tree {
 	if lab == "" {
 		b.Skip("KSTAGE_LAB is not set: lab/fetch brings the module tree")
 	}
-	root, err := os.OpenRoot(filepath.Join(lab, "tree-xz"))
+	root, err := rootfs.Open(filepath.Join(lab, "tree-xz"))
 	must(b, err)
 	b.Cleanup(func() { root.Close() })
 	tree := new(Tree)
-	if _, err := tree.AddFS(root.FS()); err != nil {
+	if _, err := tree.AddFS(root); err != nil {
 		b.Fatal(err)
 	}
 	return tree

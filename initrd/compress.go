@@ -1,6 +1,7 @@
 package initrd
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strconv"
@@ -122,7 +123,7 @@ func (c Compression) check() error {
 }
 
 // writer returns a compressor of size bytes. Closing it ends the compressed
-// data, but for [Method.tail], and leaves w open. The bytes depend on input and
+// data, but for [Compression.ending], and leaves w open. The bytes depend on input and
 // level alone.
 func (c Compression) writer(w io.Writer, size int64) (io.WriteCloser, error) {
 	if err := c.check(); err != nil {
@@ -174,6 +175,28 @@ func zstdWriter(w io.Writer, level int, size int64) (io.WriteCloser, error) {
 	e.ResetContentSize(w, size)
 	return e, nil
 }
+
+// ending returns what follows the last frame so that an image of n bytes ends at
+// a multiple of 4, where a boot loader can append a plain archive: closing, of
+// some empty frames, belongs to the compressed data, and zero bytes come after.
+//
+// Behind a zstd frame zero bytes would do for the kernel, but not for zstd -d.
+// Blocks of lz4 go on until four zero bytes; the kernel takes the next four
+// bytes for the size of a block, and fewer behind it are broken data to it.
+func (c Compression) ending(n int64) (closing []byte, empty, zeros int) {
+	fill := int(padding(n))
+	switch c.Method {
+	case Zstd:
+		return bytes.Repeat(emptyZstd, fill), fill, 0
+	case LZ4:
+		return make([]byte, 4), 0, 4 + fill
+	}
+	return nil, 0, fill
+}
+
+// emptyZstd is a frame (RFC 8878, 3.1.1) of content size 0 whose one block, the
+// last, is raw and empty.
+var emptyZstd = []byte{0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x00, 0x01, 0x00, 0x00}
 
 type nopCloser struct{ io.Writer }
 

@@ -40,6 +40,8 @@ type lz4Reader struct {
 	err    error
 }
 
+var errLZ4Size = errors.New("block")
+
 func (d *decompressor) lz4(br *bufio.Reader) error {
 	z := &lz4Reader{br: br}
 	if n, err := z.number(); err != nil {
@@ -87,7 +89,7 @@ func (z *lz4Reader) next() error {
 		z.ended = true
 		return io.EOF
 	case int64(size) > int64(lz4.CompressBlockBound(lz4Block)):
-		return fmt.Errorf("block of %d bytes at byte %d", size, z.off)
+		return fmt.Errorf("%w of %d bytes at byte %d", errLZ4Size, size, z.off)
 	}
 	return z.block(int64(size))
 }

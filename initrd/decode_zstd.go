@@ -23,6 +23,8 @@ const (
 	zstdAhead = 256 << 10
 )
 
+var errZstdWindow = errors.New("window")
+
 func (d *decompressor) zstd(br *bufio.Reader) error {
 	f := &zstdFrame{br: br}
 	if err := f.open(); err != nil {
@@ -86,7 +88,7 @@ func (f *zstdFrame) open() error {
 		return err
 	}
 	if f.window > zstdMaxWindow {
-		return fmt.Errorf("window of %d bytes, at most %d are possible", f.window, zstdMaxWindow)
+		return fmt.Errorf("%w of %d bytes, at most %d are possible", errZstdWindow, f.window, zstdMaxWindow)
 	}
 	header := len(f.buf)
 	for f.err == nil && len(f.buf) < zstdAhead {

@@ -1,11 +1,12 @@
 // Package initrd turns a tree of files into an image a Linux kernel unpacks as
-// its first root file system: a cpio archive in the newc format, compressed or
-// not. It knows nothing of kernel modules.
+// its first root file system: cpio archives in the newc format, one behind the
+// other, compressed or not. It knows nothing of kernel modules.
 //
 // A [Tree] holds the entries. [Tree.AddFS] fills it from a directory,
-// [Tree.Put] lays further entries over what is there, and [WriteFile] or
-// [Write] makes the image. The contents of files are opened only then, one at
-// a time.
+// [Tree.AddArchive] from a tar or another image, [Tree.AddTree] and [Tree.Put]
+// lay further entries over what is there, [Tree.FS] shows it as a file system,
+// and [WriteFile] or [Write] makes the image. The contents of files are opened
+// only then, one at a time; those of an archive wait in a [Spool].
 //
 // The same tree and options give the same bytes, whatever the host, the clock,
 // the user, the number of processors or the order the entries came in.

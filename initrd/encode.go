@@ -14,7 +14,7 @@ import (
 // frame appends src as one compressed piece to dst. Pieces stand for themselves
 // and can be made side by side; written one behind the other they unpack to
 // their contents one behind the other, in the kernel if each of them begins
-// with an entry. What ends the last one is [Method.tail].
+// with an entry. What ends the last one is [Compression.ending].
 func (c Compression) frame(dst, src []byte) ([]byte, error) {
 	b := bytes.NewBuffer(dst)
 	w, err := c.writer(b, int64(len(src)))
@@ -28,16 +28,6 @@ func (c Compression) frame(dst, src []byte) ([]byte, error) {
 		return nil, err
 	}
 	return b.Bytes(), nil
-}
-
-// tail is what must stand behind the last piece of a segment. lz4 has no end:
-// the kernel takes the four bytes behind it for the size of another block, and
-// ends when that is 0. Four more leave the next segment aligned as it was.
-func (m Method) tail() []byte {
-	if m == LZ4 {
-		return make([]byte, 8)
-	}
-	return nil
 }
 
 // xzDict is the dictionary of each level, as xz(1) has it.

@@ -1,6 +1,7 @@
 package initrd_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"fmt"
@@ -98,4 +99,61 @@ func ExampleParseCompression() {
 	// gzip:9
 	// zstd
 	// compression: zstd has levels 1 to 22, not 30
+}
+
+// Of an entry whose directory is missing the kernel says nothing.
+func ExampleVerify() {
+	var image bytes.Buffer
+	tree := new(initrd.Tree)
+	if err := tree.Put(initrd.File("init", 0o755, []byte("#!/bin/sh\n"))); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := initrd.Write(context.Background(), &image, tree, initrd.Options{}); err != nil {
+		log.Fatal(err)
+	}
+	damaged := bytes.Replace(image.Bytes(), []byte("init\x00"), []byte("a/it\x00"), 1)
+	report, err := initrd.Verify(bytes.NewReader(damaged), initrd.Kernel{Methods: []initrd.Method{initrd.Gzip}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("whole:", report.Whole())
+	for _, f := range report.Findings {
+		fmt.Printf("%v: %v\n", f.Severity, &f)
+	}
+	// Output:
+	// whole: false
+	// drops: a/it: is left out: the directory above it is missing (offset 112)
+	// note: there is no /init: the kernel looks for a root file system instead
+}
+
+// A tar of a container's root file system becomes an image. Contents wait in a
+// temporary file.
+func ExampleTree_AddArchive() {
+	spool, err := os.CreateTemp("", "spool")
+	must(err)
+	defer os.Remove(spool.Name())
+	defer spool.Close()
+
+	var archive bytes.Buffer // such as docker export writes
+	w := tar.NewWriter(&archive)
+	must(w.WriteHeader(&tar.Header{Name: "bin/su", Mode: 0o4755, Uid: 0, Size: 2}))
+	_, err = w.Write([]byte("su"))
+	must(err)
+	must(w.WriteHeader(&tar.Header{Typeflag: tar.TypeChar, Name: "dev/tty", Mode: 0o666, Gid: 5, Devmajor: 5}))
+	must(w.Close())
+
+	var tree initrd.Tree
+	problems, err := tree.AddArchive(&archive, spool)
+	must(err)
+	for e := range tree.All() {
+		fmt.Println(e.Mode, e.GID, e.Path)
+	}
+	fmt.Println(len(problems), "problems")
+	// Output:
+	// drwxr-xr-x 0 .
+	// drwxr-xr-x 0 bin
+	// urwxr-xr-x 0 bin/su
+	// drwxr-xr-x 0 dev
+	// Dcrw-rw-rw- 5 dev/tty
+	// 0 problems
 }

@@ -57,6 +57,7 @@ const (
 // bytes are, but for the case of the digits and padding of the name.
 type header struct {
 	name                 string
+	zeros                uint32 // bytes of the name field behind the name's own zero byte
 	ino, mode            uint32
 	uid, gid             uint32
 	nlink, mtime, size   uint32
@@ -72,11 +73,19 @@ func lastHeader() header { return header{name: trailer, nlink: 1} }
 // padding returns how many bytes n is short of a multiple of 4.
 func padding(n int64) int64 { return -n & 3 }
 
+// nameSize returns the number in the header's field.
+func (h *header) nameSize() uint32 { return uint32(len(h.name)) + 1 + h.zeros }
+
+// headSpace returns the bytes the entry takes up before its data.
+func (h *header) headSpace() int64 {
+	n := headerLen + int64(h.nameSize())
+	return n + padding(n)
+}
+
 // space returns the bytes the entry takes up in an archive.
 func (h *header) space() int64 {
-	name := headerLen + int64(len(h.name)) + 1
 	data := int64(h.size)
-	return name + padding(name) + data + padding(data)
+	return h.headSpace() + data + padding(data)
 }
 
 // parseHeader reads the fixed part. The name, of the returned length, follows.

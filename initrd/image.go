@@ -1,9 +1,7 @@
 package initrd
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -21,10 +19,16 @@ import (
 // the kernel takes for complete. It takes little memory whatever the input
 // claims.
 type Reader struct {
+	// MaxContents is how many bytes of contents [ReadImage] takes, in all files
+	// together, replaced ones included. 0 is 64 GiB.
+	MaxContents int64
+
 	raw  *source       // the image
 	in   *source       // what entries are read from: raw or the decompressed bytes
 	body *decompressor // behind in; nil in a plain segment
 	segs []Segment
+
+	watch *verifier // is told of frames and trailers; nil unless in Verify
 
 	cur     Header // the current entry's
 	left    int64  // bytes of its data still to come
@@ -32,6 +36,7 @@ type Reader struct {
 	sum     uint32 // of its data bytes so far
 	archive int    // TRAILER!!! entries so far
 	ended   bool   // the last entry was one
+	begun   bool   // there has been an entry
 	err     error  // the last word
 
 	fixed [headerLen]byte
@@ -110,12 +115,14 @@ func (r *Reader) advance() error {
 		if err := r.header(); err != nil {
 			return err
 		}
+		r.begun = true
 		if !r.cur.isTrailer() {
 			r.segment().Entries++
 			return nil
 		}
 		r.archive++
 		r.ended = true
+		r.watch.trailer(&r.cur)
 		if err := r.finish(); err != nil {
 			return err
 		}
@@ -123,12 +130,16 @@ func (r *Reader) advance() error {
 }
 
 // findHeader goes to the next byte that is not zero and says whether a header
-// begins there. If not, a compressed frame has begun or ended.
+// begins there. If not, a compressed frame has begun or ended. Multiples of 4
+// count from the beginning of the image or frame.
 func (r *Reader) findHeader() (bool, error) {
+	if r.body != nil && !r.begun {
+		return r.firstHeader()
+	}
 	from := r.in.offset()
 	c, err := r.in.skipZeros()
 	at := r.in.offset()
-	aligned := at%4 == 0
+	aligned := (at-r.in.base)%4 == 0
 	switch {
 	case err == io.EOF && r.body == nil:
 		return false, io.EOF
@@ -140,14 +151,31 @@ func (r *Reader) findHeader() (bool, error) {
 		r.beginPlain(at)
 		return true, nil
 	case !aligned && at > from && r.afterEntry():
-		return false, r.stop(at, "the padding does not end at a multiple of 4", "broken padding")
+		return false, r.stop(at, RulePadding, "the zero bytes before it do not end at a multiple of 4", "broken padding")
 	case r.body != nil:
-		return false, r.stop(at, "there is something else than an entry", "junk within compressed archive")
+		return false, r.stop(at, RuleJunk, "there is something else than an entry", "junk within compressed archive")
 	case c == '0':
-		return false, r.stop(at, "a plain archive must begin at a multiple of 4", "invalid magic at start of compressed archive")
+		return false, r.stop(at, RuleAlignment, "a plain archive must begin at a multiple of 4", "invalid magic at start of compressed archive")
 	}
 	return false, r.beginFrame(at)
 }
+
+// firstHeader is where the kernel has not seen an entry yet: a frame must begin
+// with one, not even zero bytes may come before.
+func (r *Reader) firstHeader() (bool, error) {
+	_, err := r.in.br.Peek(1)
+	switch {
+	case err == io.EOF:
+		return false, r.stop(r.in.offset(), RuleEmptyFrame, "there is nothing in the first compressed frame", frameEnd)
+	case err != nil:
+		return false, r.failed(r.in.offset(), err)
+	}
+	r.beginPlain(r.in.offset())
+	return true, nil
+}
+
+// frameEnd is what the kernel says when a frame ends anywhere but between two entries.
+const frameEnd = "junk at the end of compressed archive"
 
 // afterEntry says whether the bytes before are entries, in a frame or plain.
 func (r *Reader) afterEntry() bool {
@@ -177,18 +205,26 @@ func (r *Reader) beginFrame(at int64) error {
 	}
 	method, known := DetectMethod(head)
 	if !known {
-		return r.stop(at, fmt.Sprintf("%s begins neither an archive nor compressed data", magicText(head)),
-			"invalid magic at start of compressed archive")
+		rule, text := unknownMagic(head)
+		return r.stop(at, rule, text, "invalid magic at start of compressed archive")
 	}
 	if r.ended || r.segment().Method != method {
 		r.segs = append(r.segs, Segment{Method: method, Offset: at})
 		r.ended = false
 	}
 	r.segment().Frames++
-	r.body, err = decoder(method, r.raw.br)
-	if err != nil {
-		return r.failed(at, fmt.Errorf("%s: %w", method, cutOff(err)))
+	if err := r.watch.method(method, at); err != nil {
+		return err
 	}
+	body, err := decoder(method, r.raw.br)
+	if err != nil {
+		return r.failed(at, err)
+	}
+	if err := r.watch.frameBegins(&body.facts, at); err != nil {
+		_ = body.Close() // has only been read from
+		return err
+	}
+	r.body = body
 	r.in = newSource(r.body)
 	r.in.base = r.segment().Unpacked
 	return nil
@@ -199,9 +235,26 @@ func (r *Reader) endFrame() error {
 	s := r.segment()
 	s.Unpacked = r.in.offset()
 	s.Size = r.raw.offset() - s.Offset
+	facts := r.body.facts
 	r.close()
 	r.in = r.raw
-	return nil
+	r.mergeEmpty()
+	return r.watch.frameEnds(&facts)
+}
+
+// mergeEmpty counts frames without content, which fill an image up to a multiple
+// of 4, with the segment before.
+func (r *Reader) mergeEmpty() {
+	last := len(r.segs) - 1
+	s := r.segment()
+	if last == 0 || s.Unpacked > 0 || r.segs[last-1].Method != s.Method {
+		return
+	}
+	r.segs = r.segs[:last]
+	before := r.segment()
+	before.Frames += s.Frames
+	before.Size = s.Offset + s.Size - before.Offset
+	r.ended = true
 }
 
 func (r *Reader) close() {
@@ -214,12 +267,20 @@ func (r *Reader) close() {
 // header reads one.
 func (r *Reader) header() error {
 	at := r.in.offset()
+	r.cur = Header{Segment: len(r.segs) - 1, Offset: at, Archive: r.archive}
 	if err := r.in.full(r.fixed[:]); err != nil {
-		return r.failed(at, err)
+		return r.within(err, inHeader)
+	}
+	switch magic := string(r.fixed[:magicLen]); magic {
+	case magicNewc, magicCRC:
+	case "070707":
+		return r.stop(at, RuleMagic, "bad magic \"070707\": the archive is in cpio's old format, not newc", "incorrect cpio method used: use -H newc option")
+	default:
+		return r.stop(at, RuleMagic, fmt.Sprintf("bad magic %q", magic), "no cpio magic")
 	}
 	h, nameSize, err := parseHeader(&r.fixed)
 	if err != nil {
-		return r.failed(at, err)
+		return r.stop(at, RuleDigits, err.Error(), "damaged header")
 	}
 	r.cur = headerOf(&h, nameSize)
 	r.cur.Segment, r.cur.Offset, r.cur.Archive = len(r.segs)-1, at, r.archive
@@ -236,17 +297,23 @@ func (r *Reader) header() error {
 func (r *Reader) readName(size int64) error {
 	space := size + padding(headerLen+size)
 	if size == 0 || size > maxName {
-		return r.within(r.in.skip(space))
+		return r.within(r.in.skip(space), inHeader)
 	}
 	name := r.name[:size]
 	if err := r.in.full(name); err != nil {
-		return r.within(err)
+		return r.within(err, inHeader)
 	}
 	if name[size-1] != 0 && r.cur.named() {
-		return r.stop(r.cur.Offset, fmt.Sprintf("the name %.40q does not end in a zero byte", name), "malformed archive")
+		return r.stop(r.cur.Offset, RuleName, fmt.Sprintf("the name %.40q does not end in a zero byte", name), "malformed archive")
 	}
 	r.cur.Name = nameOf(name)
-	return r.within(r.in.skip(space - size))
+	return r.within(r.in.skip(space-size), inHeader)
+}
+
+// nameOf cuts a name at its first zero byte, as the kernel does.
+func nameOf(b []byte) string {
+	name, _, _ := bytes.Cut(b, []byte{0})
+	return string(name)
 }
 
 func headerOf(h *header, nameSize uint32) Header {
@@ -284,7 +351,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 		}
 	}
 	if err != nil {
-		r.err = r.within(cutOff(err))
+		r.err = r.within(cutOff(err), inData)
 	}
 	return k, r.err
 }
@@ -295,7 +362,7 @@ func (r *Reader) finish() error {
 		n := r.left
 		r.left = 0
 		if err := r.in.skip(n); err != nil {
-			return r.within(err)
+			return r.within(err, inData)
 		}
 	}
 	if r.left > 0 {
@@ -304,11 +371,10 @@ func (r *Reader) finish() error {
 		}
 	}
 	if r.cur.Summed && r.cur.Mode&typeMask == typeRegular && r.sum != r.cur.Sum {
-		return r.stop(r.cur.Offset, fmt.Sprintf("%s: the sum of the data is %08x, the header says %08x", r.cur.Name, r.sum, r.cur.Sum),
-			"bad data checksum")
+		return r.stopEntry(RuleSum, fmt.Sprintf("the sum of the data is %08x, the header says %08x", r.sum, r.cur.Sum), "bad data checksum")
 	}
 	if err := r.in.skip(r.pad); err != nil {
-		return r.within(err)
+		return r.within(err, inPadding)
 	}
 	r.pad = 0
 	if r.body == nil && len(r.segs) > 0 && r.in == r.raw {
@@ -317,103 +383,4 @@ func (r *Reader) finish() error {
 		s.Unpacked = s.Size
 	}
 	return nil
-}
-
-// A StopError is where the kernel would stop unpacking, or where the image
-// cannot be read any further.
-type StopError struct {
-	Segment int    // index of the segment, counted from 0
-	Offset  int64  // in the image, or in the decompressed bytes of the segment
-	Packed  bool   // the offset is one in decompressed bytes
-	Kernel  string // what the kernel says; "" if it says something else or nothing
-	Err     error
-}
-
-func (e *StopError) Error() string {
-	if e.Packed {
-		return fmt.Sprintf("image: segment %d, offset %d of its decompressed bytes: %v", e.Segment+1, e.Offset, e.Err)
-	}
-	return fmt.Sprintf("image: offset %d: %v", e.Offset, e.Err)
-}
-
-func (e *StopError) Unwrap() error { return e.Err }
-
-func (r *Reader) stop(at int64, text, kernel string) error {
-	return &StopError{len(r.segs) - 1, at, r.body != nil, kernel, errors.New(text)}
-}
-
-func (r *Reader) failed(at int64, err error) error {
-	return &StopError{len(r.segs) - 1, at, r.body != nil, "", err}
-}
-
-// within is failed for an error inside the current entry; nil stays nil.
-func (r *Reader) within(err error) error {
-	if err == nil {
-		return nil
-	}
-	return r.failed(r.cur.Offset, fmt.Errorf("%.200s: %w", r.cur.Name, err))
-}
-
-// magicText shows the first bytes of something unknown.
-func magicText(head []byte) string {
-	if bytes.HasPrefix(head, []byte("\x04\x22\x4d\x18")) {
-		return "lz4's frame format (the kernel knows only the legacy one)"
-	}
-	return fmt.Sprintf("%q", head)
-}
-
-// source is a stream that knows where it is.
-type source struct {
-	n    counted
-	br   *bufio.Reader
-	base int64 // offset of the first byte
-}
-
-func newSource(r io.Reader) *source {
-	s := &source{n: counted{r: r}}
-	s.br = bufio.NewReaderSize(&s.n, 64<<10)
-	return s
-}
-
-type counted struct {
-	r io.Reader
-	n int64
-}
-
-func (c *counted) Read(p []byte) (int, error) {
-	k, err := c.r.Read(p)
-	c.n += int64(k)
-	return k, err
-}
-
-// offset of the next byte.
-func (s *source) offset() int64 { return s.base + s.n.n - int64(s.br.Buffered()) }
-
-func (s *source) full(p []byte) error {
-	_, err := io.ReadFull(s.br, p)
-	return cutOff(err)
-}
-
-func (s *source) skip(n int64) error {
-	for n > 0 {
-		k, err := s.br.Discard(int(min(n, 1<<30)))
-		n -= int64(k)
-		if err != nil {
-			return cutOff(err)
-		}
-	}
-	return nil
-}
-
-// skipZeros stands before the first byte that is not zero, and returns it.
-func (s *source) skipZeros() (byte, error) {
-	for {
-		c, err := s.br.ReadByte()
-		if err != nil {
-			return 0, err
-		}
-		if c != 0 {
-			return c, s.br.UnreadByte()
-		}
-	}
 }

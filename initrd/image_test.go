@@ -95,7 +95,7 @@ func TestImageReaderStops(t *testing.T) {
 	tests := map[string]struct{ image, text, kernel string }{
 		"text":                  {"text and more text", `image: offset 0: "text a" begins neither an archive nor compressed data`, "invalid magic at start of compressed archive"},
 		"plain at odd offset":   {gz + strings.Repeat("\x00", 1+(-len(gz)&3)) + a + end, "a plain archive must begin at a multiple of 4", "invalid magic at start of compressed archive"},
-		"odd padding":           {a + "\x00" + a, "image: offset 117: the padding does not end at a multiple of 4", "broken padding"},
+		"odd padding":           {a + "\x00" + a, "image: offset 117: the zero bytes before it do not end at a multiple of 4", "broken padding"},
 		"junk after compressed": {packed(t, "gzip", a+"junk"), "image: segment 1, offset 116 of its decompressed bytes: there is something else than an entry", "junk within compressed archive"},
 		"junk after plain":      {a + "junk and more", `image: offset 116: "junk a" begins`, "invalid magic at start of compressed archive"},
 		"name without end":      {raw("070701", [13]uint32{1: 0o100644, 11: 2}, "ab", ""), "does not end in a zero byte", "malformed archive"},
@@ -188,6 +188,10 @@ func TestReadTree(t *testing.T) {
 		"no type":               {entry(0o644, "a", "x"), "./", "dropped a"},
 		"parent is a file":      {entry(f, "a", "x") + entry(f, "a/b", "y"), "./ a=x", "dropped a/b"},
 		"loop":                  {link("a", "b") + link("b", "a") + entry(f, "a/x", "y"), "./ a->b b->a", "dropped a/x"},
+		"empty link":            {entry(l, "a", "") + entry(f, "b", "x"), "./ b=x", "dropped a"},
+		"through a slash":       {dir("d") + link("l", "d") + dir("l/") + entry(f, "l/a", "1") + entry(f, "l/", "2"), "./ d/ d/a=1 l->d", "dropped l/"},
+		"slash behind a file":   {entry(f, "a", "1") + dir("a/"), "./ a=1", "dropped a/"},
+		"large device":          {raw("070701", [13]uint32{1: 0o20600, 9: 4097, 10: 3, 11: 2}, "a\x00", ""), "./ a", ""},
 		"socket":                {entry(0o140755, "s", ""), "./", "socket s"},
 		"parent made":           {entry(f, "a/b/c", "x"), "./ a/ a/b/ a/b/c=x", ""},
 	}

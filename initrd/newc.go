@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/cavaliergopher/cpio"
@@ -26,11 +27,14 @@ func newNewcWriter(w io.Writer) *newcWriter {
 	return n
 }
 
+// to has what follows go to w.
+func (n *newcWriter) to(w io.Writer) { n.out.w = w }
+
 // next begins an entry; h.size bytes of data are to be written after it.
 func (n *newcWriter) next(h header) error {
 	n.out.hold = true
 	err := n.lib.WriteHeader(&cpio.Header{
-		Name:    h.name,
+		Name:    h.name + strings.Repeat("\x00", int(h.zeros)),
 		Inode:   int64(h.ino),
 		Mode:    cpio.FileMode(h.mode),
 		Uid:     int(h.uid),
@@ -51,6 +55,15 @@ func (n *newcWriter) Write(p []byte) (int, error) {
 	return k, err
 }
 
+// flush ends the current entry with its padding.
+func (n *newcWriter) flush() error {
+	err := n.lib.Flush()
+	if n.out.err != nil {
+		return n.out.err
+	}
+	return err
+}
+
 // close ends the archive. It does not close the writer underneath.
 func (n *newcWriter) close() error {
 	n.out.hold = true
@@ -69,8 +82,7 @@ func (n *newcWriter) release(h header, err error) error {
 	if err != nil {
 		return fmt.Errorf("newc: %s: %w", h.name, err)
 	}
-	name := headerLen + int64(len(h.name)) + 1
-	start := int64(len(held)) - name - padding(name)
+	start := int64(len(held)) - h.headSpace()
 	if start < 0 || start > 3 {
 		return fmt.Errorf("newc: %s: the cpio library wrote %d bytes of header", h.name, len(held))
 	}
@@ -96,10 +108,10 @@ func compare(b []byte, h header) error {
 	if err != nil {
 		return err
 	}
-	if int(size) != len(h.name)+1 || size > maxName {
+	if size != h.nameSize() || size > maxName {
 		return fmt.Errorf("the header's name size is %d", size)
 	}
-	got.name = nameOf(b[headerLen : headerLen+int(size)])
+	got.name, got.zeros = nameOf(b[headerLen:headerLen+int(size)]), h.zeros
 	if got != h {
 		return errors.New("the header does not say what was meant")
 	}

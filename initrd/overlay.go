@@ -18,13 +18,16 @@ import (
 //   - A directory that over has only because something lies below it changes
 //     nothing about one that is there.
 //
-// A directory and something else still do not replace each other: that is a
+// Entries pass the tree's Filter. A directory and something else still do not replace each other: that is a
 // [*ReplaceError].
 func (t *Tree) AddTree(at string, over *Tree) error {
 	links := make(map[uint64]uint64) // over's to the tree's
 	for e := range over.All() {
 		implied := over.nodes[e.Path].implied
 		e.Path = path.Join(at, e.Path)
+		if !t.takes(&e) {
+			continue
+		}
 		if e.Link != 0 {
 			if links[e.Link] == 0 {
 				links[e.Link] = t.NewLink()

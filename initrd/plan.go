@@ -17,11 +17,11 @@ func (r *record) hasContent() bool {
 }
 
 // plan lays out the archive: order, file numbers, links and sizes, all of it
-// known before the first byte is written.
-func plan(t *Tree, mtime uint32) ([]record, error) {
+// known before the first byte is written. The files are numbered from *numbers
+// + 1 on.
+func plan(t *Tree, mtime uint32, numbers *uint32) ([]record, error) {
 	recs := make([]record, 0, t.Len())
 	links := make(map[uint64][]int) // Entry.Link to indexes in recs
-	var ino uint32
 	for e := range t.All() {
 		r := record{header: meant(&e, mtime), entry: e}
 		if names := links[e.Link]; len(names) > 0 {
@@ -31,8 +31,8 @@ func plan(t *Tree, mtime uint32) ([]record, error) {
 			}
 			r.ino = first.ino
 		} else {
-			ino++
-			r.ino = ino
+			*numbers++
+			r.ino = *numbers
 		}
 		if e.Link != 0 {
 			links[e.Link] = append(links[e.Link], len(recs))

@@ -16,6 +16,9 @@ type ramfs struct {
 	// parents makes directories that are missing above an entry, as cpio -d
 	// does. The kernel leaves the entry out.
 	parents bool
+
+	pages  int64 // that the contents of files take up; only Verify keeps them
+	inodes int64 // names there are, each of which costs one of the file system's inodes
 }
 
 // An inode is a file of any kind. Linked names share one.
@@ -23,10 +26,11 @@ type inode struct {
 	mode, uid, gid, mtime uint32
 	rdevMajor, rdevMinor  uint32
 	target                string // of a symbolic link
-	size                  int64  // of a regular file
+	size                  int64  // of a regular file, see resize
 	open                  func() (io.ReadCloser, error)
 	kids                  map[string]*inode // of a directory
 	names                 int               // that lead here
+	implied               bool              // a directory that no entry has named yet
 }
 
 // linkKey tells which entries are names of one file. Only the type bits of the
@@ -34,8 +38,30 @@ type inode struct {
 type linkKey struct{ archive, major, minor, ino, typ uint32 }
 
 func newRamfs(parents bool) *ramfs {
-	return &ramfs{root: &inode{mode: typeDir | 0o755, kids: map[string]*inode{}}, linked: map[linkKey]string{}, parents: parents}
+	return &ramfs{root: impliedDir(), linked: map[linkKey]string{}, parents: parents}
 }
+
+func impliedDir() *inode {
+	return &inode{mode: typeDir | 0o755, kids: map[string]*inode{}, implied: true}
+}
+
+// addBuiltIn adds what the kernel's own initramfs has brought before any image is
+// unpacked, unless it was configured otherwise (usr/default_cpio_list).
+func (f *ramfs) addBuiltIn() {
+	dev := &inode{mode: typeDir | 0o755, kids: map[string]*inode{}}
+	dev.kids["console"] = &inode{mode: typeChar | 0o600, rdevMajor: 5, rdevMinor: 1, names: 1}
+	f.root.kids["dev"] = dev
+	f.root.kids["root"] = &inode{mode: typeDir | 0o700, kids: map[string]*inode{}}
+	f.inodes = 3
+}
+
+// resize gives a regular file another size.
+func (f *ramfs) resize(n *inode, size int64) {
+	f.pages += (size+pageSize-1)/pageSize - (n.size+pageSize-1)/pageSize
+	n.size = size
+}
+
+const pageSize = 4096
 
 // A drop says why the kernel leaves an entry out. The empty drop is none.
 type drop string
@@ -43,8 +69,7 @@ type drop string
 // Why entries are dropped. The kernel says nothing about any of them.
 const (
 	dropNameSize drop = "the length of its name is 0 or more than 4096"
-	dropTarget   drop = "it is a symbolic link with a target of more than 4096 bytes"
-	dropEmpty    drop = "it is a symbolic link without a target"
+	dropTarget   drop = "it is a symbolic link with a target of more than 4095 bytes"
 	dropData     drop = "it has data but is neither a file nor a symbolic link"
 	dropType     drop = "its mode has no file type"
 	dropParent   drop = "the directory above it is missing"
@@ -102,10 +127,11 @@ func (f *ramfs) putFile(h *Header) (*inode, drop) {
 	case why != "":
 		return nil, why
 	case node == nil && p.node == nil:
-		node = p.add(&inode{})
+		node = f.add(&p, &inode{})
 	case node == nil:
 		node = p.node
-		node.size, node.open = 0, nil
+		f.resize(node, 0)
+		node.open = nil
 	}
 	node.set(h)
 	return node, ""
@@ -121,7 +147,8 @@ func (f *ramfs) putNode(h *Header) drop {
 		return why
 	}
 	if p.node == nil {
-		p.add(&inode{rdevMajor: h.RdevMajor, rdevMinor: h.RdevMinor}).set(h)
+		major, minor := h.device()
+		f.add(&p, &inode{rdevMajor: major, rdevMinor: minor}).set(h)
 		return ""
 	}
 	p.node.set(h) // mknod fails, chown and chmod do not
@@ -134,7 +161,7 @@ func (f *ramfs) putDir(h *Header) drop {
 		return why
 	}
 	if p.node == nil {
-		p.add(&inode{kids: map[string]*inode{}})
+		f.add(&p, &inode{kids: map[string]*inode{}})
 	}
 	p.node.set(h)
 	return ""
@@ -145,14 +172,23 @@ func (f *ramfs) putSymlink(h *Header, target string) drop {
 	switch {
 	case why != "":
 		return why
-	case target == "":
-		return dropEmpty
+	case len(target) > maxPath:
+		return dropTarget
 	}
-	p.add(&inode{target: target}).set(h)
+	f.add(&p, &inode{target: target}).set(h)
 	return ""
 }
 
-func (n *inode) set(h *Header) { n.mode, n.uid, n.gid, n.mtime = h.Mode, h.UID, h.GID, h.ModTime }
+// device gives the numbers that a device node gets: they are put together into 32
+// bits (parse_header, MKDEV).
+func (h *Header) device() (major, minor uint32) {
+	dev := h.RdevMajor<<20 | h.RdevMinor
+	return dev >> 20, dev & maxMinor
+}
+
+func (n *inode) set(h *Header) {
+	n.mode, n.uid, n.gid, n.mtime, n.implied = h.Mode, h.UID, h.GID, h.ModTime, false
+}
 
 // link makes the entry another name of an earlier one, if it is to be that
 // (maybe_link). A nil inode says that it is not.
@@ -174,29 +210,35 @@ func (f *ramfs) link(h *Header, p place) (*inode, drop) {
 	if why != "" || old.node == nil || old.node.kids != nil {
 		return nil, dropLinked
 	}
-	return p.add(old.node), ""
+	return f.add(&p, old.node), ""
 }
 
 // clear finds the place of a name and makes way there for something of another
 // type (clean_path). Mode 0 is another type than any.
 func (f *ramfs) clear(name string, mode uint32) (place, drop) {
 	p, why := f.find(name)
-	if why != "" || p.node == nil || (p.node.mode^mode)&typeMask == 0 {
-		if why == "" && p.slash && mode&typeMask != typeDir {
-			why = dropName
-		}
-		return p, why
-	}
 	switch {
+	case why != "":
+		return p, why
+	case p.node == nil || (p.node.mode^mode)&typeMask == 0:
 	case p.dir == nil || len(p.node.kids) > 0:
 		return p, dropIsDir
-	case p.slash && mode&typeMask != typeDir:
+	default:
+		f.remove(&p)
+	}
+	if p.slash && mode&typeMask != typeDir {
 		return p, dropName
 	}
-	delete(p.dir.kids, p.base)
-	p.node.names--
-	p.node = nil
 	return p, ""
+}
+
+func (f *ramfs) remove(p *place) {
+	delete(p.dir.kids, p.base)
+	f.inodes--
+	if p.node.names--; p.node.names == 0 {
+		f.resize(p.node, 0)
+	}
+	p.node = nil
 }
 
 // A place is where a name leads: what is there, and in which directory.
@@ -207,17 +249,19 @@ type place struct {
 	slash bool   // the name ended in a slash
 }
 
-func (p *place) add(n *inode) *inode {
+func (f *ramfs) add(p *place, n *inode) *inode {
 	p.dir.kids[p.base] = n
 	p.node = n
 	n.names++
+	f.inodes++
 	return n
 }
 
 // maxFollow is how many symbolic links the kernel follows in one name (MAXSYMLINKS).
 const maxFollow = 40
 
-// find looks a name up. Links in the last part are not followed.
+// find looks a name up. A link in the last part is followed only if a slash comes
+// behind it, which asks for a directory.
 func (f *ramfs) find(name string) (place, drop) {
 	w := walk{fs: f, stack: []*inode{f.root}}
 	last, slash, why := w.parent(name)
@@ -232,7 +276,28 @@ func (f *ramfs) find(name string) (place, drop) {
 		}
 		return place{node: w.at(), slash: slash}, ""
 	}
-	return place{dir: dir, base: last, node: dir.kids[last], slash: slash}, ""
+	node := dir.kids[last]
+	if slash && node != nil && node.kids == nil {
+		why := w.down(last)
+		return place{node: w.at(), slash: true}, why
+	}
+	return place{dir: dir, base: last, node: node, slash: slash}, ""
+}
+
+// follow finds what a name leads to, through links; nil if nothing.
+func (f *ramfs) follow(name string) *inode {
+	for range maxFollow {
+		p, why := f.find(name)
+		if why != "" || p.node == nil || p.node.mode&typeMask != typeSymlink {
+			return p.node
+		}
+		if strings.HasPrefix(p.node.target, "/") {
+			name = p.node.target
+		} else {
+			name = name[:strings.LastIndexByte(name, '/')+1] + p.node.target
+		}
+	}
+	return nil
 }
 
 // walk is a way down through directories and links.
@@ -289,7 +354,7 @@ func (w *walk) down(part string) drop {
 	}
 	node := w.at().kids[part]
 	if node == nil && w.fs.parents {
-		node = &inode{mode: typeDir | 0o755, kids: map[string]*inode{}}
+		node = impliedDir()
 		w.at().kids[part] = node
 	}
 	switch {

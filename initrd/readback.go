@@ -1,89 +1,92 @@
 package initrd
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"io"
+	"slices"
 )
 
-// readBack reads an image and compares it with the records it was written
-// from: every header, the sum of every content, the trailer, and that nothing
-// follows. The cpio library has no part in it.
-func readBack(ctx context.Context, image io.Reader, recs []record, c Compression) error {
-	br := bufio.NewReaderSize(contextReader{ctx, image}, 64<<10)
-	var plain io.Reader = br
-	if c.Method != None {
-		z, err := decoder(c.Method, br)
-		if err != nil {
-			return fmt.Errorf("read back: %w", err)
-		}
-		defer z.Close() // it has only been read from
-		plain = z
+// A written image is what it was made from and what came of it.
+type written struct {
+	segs  []segment
+	crc   uint32 // CRC-32C of the image
+	total Summary
+}
+
+// readBack reads an image as the kernel would and compares it with what was
+// written: every header, the sum of every content, the segments, and that
+// nothing follows. The cpio library has no part in it.
+func (w *written) readBack(ctx context.Context, image io.Reader) error {
+	all := crc32.New(castagnoli)
+	b := backReader{
+		r:   NewReader(io.TeeReader(contextReader{ctx, image}, all)),
+		crc: crc32.New(castagnoli),
+		buf: make([]byte, 64<<10),
 	}
-	b := backReader{packed: br, r: newReader(plain), buf: make([]byte, 64<<10)}
-	for i := range recs {
-		if err := b.entry(&recs[i]); err != nil {
-			return fmt.Errorf("read back: entry %d, %s: %w", i+1, recs[i].name, err)
+	for i := range w.segs {
+		if err := b.segment(&w.segs[i], i, w.total.Segments[i].Offset); err != nil {
+			return fmt.Errorf("read back: segment %d: %w", i+1, err)
 		}
 	}
-	if err := b.end(); err != nil {
-		return fmt.Errorf("read back: after the last entry: %w", err)
+	switch h, err := b.r.Next(); {
+	case err == nil:
+		return fmt.Errorf("read back: behind the last entry there is another one, %s", h.Name)
+	case err != io.EOF:
+		return fmt.Errorf("read back: behind the last entry: %w", err)
+	case !slices.Equal(b.r.Segments(), w.total.Segments):
+		return errors.New("read back: the segments are not those that were meant")
+	case all.Sum32() != w.crc:
+		return errors.New("read back: the image is not what was written")
 	}
 	return nil
 }
 
+// backReader compares entries.
 type backReader struct {
-	packed *bufio.Reader
-	r      *reader
-	buf    []byte
+	r   *Reader
+	crc hash.Hash32
+	buf []byte
 }
 
-// entry compares the next entry with the record it was written from.
-func (b *backReader) entry(want *record) error {
-	got, err := b.r.next()
+// segment compares a segment that begins at an offset of the image.
+func (b *backReader) segment(s *segment, index int, at int64) error {
+	if s.compression.Method != None {
+		at = 0 // offsets are in the decompressed bytes
+	}
+	for i := range s.recs {
+		r := &s.recs[i]
+		want := headerOf(&r.header, r.nameSize())
+		want.Name, want.Segment, want.Archive, want.Offset = r.name, index, index, at
+		if err := b.entry(want, r.sum); err != nil {
+			return fmt.Errorf("entry %d, %s: %w", i+1, r.name, err)
+		}
+		at += r.space()
+	}
+	return nil
+}
+
+// entry compares the next entry with what was meant.
+func (b *backReader) entry(want Header, sum uint32) error {
+	got, err := b.r.Next()
 	if err == io.EOF {
 		return errors.New("the image ends before it")
 	}
 	if err != nil {
 		return err
 	}
-	if *got != want.header {
+	if *got != want {
 		return errors.New("the header differs from what was meant")
 	}
-	hash := crc32.New(castagnoli)
-	if _, err := io.CopyBuffer(hash, b.r, b.buf); err != nil {
+	b.crc.Reset()
+	if _, err := io.CopyBuffer(b.crc, b.r, b.buf); err != nil {
 		return err
 	}
-	if hash.Sum32() != want.sum {
+	if b.crc.Sum32() != sum {
 		return errors.New("the content differs from what was written")
-	}
-	return nil
-}
-
-// end wants the trailer and the end of the image. Reading to the end also has
-// the decompressor compare its own checksum.
-func (b *backReader) end() error {
-	switch h, err := b.r.next(); {
-	case err == nil:
-		return fmt.Errorf("there is another one, %s", h.name)
-	case err != io.EOF:
-		return err
-	case b.r.cur != lastHeader():
-		return errors.New("the trailer differs from what was meant")
-	}
-	switch _, err := b.r.br.ReadByte(); {
-	case err == nil:
-		return errors.New("bytes follow the trailer")
-	case err != io.EOF:
-		return err
-	}
-	if _, err := b.packed.ReadByte(); err == nil {
-		return errors.New("bytes follow the compressed data")
-	} else if err != io.EOF {
-		return err
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package initrd
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -21,9 +23,12 @@ func ReadTree(r io.Reader, spool Spool) (*Tree, []Problem, error) {
 	return ReadImage(NewReader(r), spool)
 }
 
+// ErrMaxContents tells that an image has more contents than [Reader.MaxContents].
+var ErrMaxContents = errors.New("the contents go beyond the limit")
+
 // ReadImage is [ReadTree] of an image whose Reader tells of its segments besides.
 func ReadImage(r *Reader, spool Spool) (*Tree, []Problem, error) {
-	to, err := newSpooler(spool, maxContents)
+	to, err := newSpooler(spool, cmp.Or(r.MaxContents, maxContents))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -76,7 +81,10 @@ func (g *gatherer) entry(h *Header) error {
 	if node == nil || h.Size == 0 {
 		return nil
 	}
-	node.size = int64(h.Size)
+	g.fs.resize(node, int64(h.Size))
+	if node.size > g.to.left {
+		return fmt.Errorf("image: %.200s: %w of %d bytes in all files together", h.Name, ErrMaxContents, g.to.limit)
+	}
 	if node.open, err = g.to.room(node.size); err != nil {
 		return fmt.Errorf("image: %.200s: %w", h.Name, err)
 	}
@@ -105,6 +113,7 @@ func (g *gatherer) tree(t *Tree, p string, n *inode) error {
 		if err := t.Put(e); err != nil {
 			return err
 		}
+		t.nodes[p].implied = n.implied
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.kids)) {
 		if err := g.tree(t, path.Join(p, name), n.kids[name]); err != nil {
@@ -120,6 +129,11 @@ func (g *gatherer) asEntry(t *Tree, p string, n *inode) (Entry, bool) {
 	case typeSocket:
 		g.problems = append(g.problems, Problem{Rule: "socket", Path: p, Text: "a socket has no place in an image, left out"})
 		return e, false
+	case typeSymlink:
+		if n.target == "" {
+			g.problems = append(g.problems, Problem{Rule: "dropped", Path: p, Text: "is left out: it is a symbolic link without a target"})
+			return e, false
+		}
 	case typeChar, typeBlock:
 		e.Major, e.Minor = n.rdevMajor, n.rdevMinor
 	case typeRegular:

@@ -29,7 +29,7 @@ import (
 // archive. After an error the tree holds what came before, contents in part not
 // written to the spool.
 func (t *Tree) AddTar(r io.Reader, spool Spool) ([]Problem, error) {
-	z, err := unpackAll(bufio.NewReaderSize(r, 64<<10))
+	z, err := unpacked(bufio.NewReaderSize(r, 64<<10))
 	if err != nil {
 		return nil, fmt.Errorf("tar: %w", err)
 	}
@@ -229,18 +229,9 @@ func cleanTarName(name string) (string, error) {
 	return path.Clean(strings.TrimLeft(name, "/")), nil
 }
 
-// tarMode gives the type by the type flag, and the permissions.
+// tarMode gives the type by the type flag, whatever type the mode claims.
 func tarMode(hdr *tar.Header) fs.FileMode {
-	m := fs.FileMode(hdr.Mode & 0o777)
-	if hdr.Mode&bitSetuid != 0 {
-		m |= fs.ModeSetuid
-	}
-	if hdr.Mode&bitSetgid != 0 {
-		m |= fs.ModeSetgid
-	}
-	if hdr.Mode&bitSticky != 0 {
-		m |= fs.ModeSticky
-	}
+	m := fileMode(uint32(hdr.Mode)&^typeMask | typeRegular)
 	switch hdr.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse, tar.TypeLink:
 		return m

@@ -13,8 +13,9 @@ import (
 // Tree is a tree of entries that is to become an image. The zero Tree is empty
 // and ready to use. A Tree must not be changed by several goroutines at once.
 type Tree struct {
-	// Filter, if set, sees each entry that [Tree.AddFS] and [Tree.AddTar] find,
-	// path, type, permissions and owner, before they look at the rest. It may
+	// Filter, if set, sees each entry that a source brings ([Tree.AddFS],
+	// [Tree.AddTar], [Tree.AddTree] and so on), path, type, permissions and
+	// owner, before more of it is looked at. It may
 	// change permissions and owner; false leaves the entry out. Where it leaves
 	// out a directory it must leave out all below, where AddFS does not look.
 	Filter func(e *Entry) bool

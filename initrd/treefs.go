@@ -16,8 +16,7 @@ import (
 // FS shows the tree as a file system to read from, in which no link leads out of
 // the tree: an absolute one starts at the tree's root. It is an [fs.ReadDirFS],
 // [fs.StatFS] and [fs.ReadLinkFS], for several goroutines at once; an open file is
-// an [io.ReaderAt] where the content that [Entry.Open] opens is one. All times are
-// the zero time. Unlike an [fs.FS] should, it takes names that are not UTF-8.
+// an [io.ReaderAt] where the content that [Entry.Open] opens is one. Unlike an [fs.FS] should, it takes names that are not UTF-8.
 //
 // The tree must not be changed while it is read this way.
 func (t *Tree) FS() fs.FS { return &treeFS{nodes: t.nodes} }
@@ -160,11 +159,13 @@ func (f *treeFS) ReadLink(name string) (string, error) {
 // entryInfo describes an entry; Sys gives the [Entry].
 type entryInfo struct{ n *node }
 
-func (i entryInfo) Name() string       { return path.Base(i.n.Path) }
-func (i entryInfo) Mode() fs.FileMode  { return i.n.Mode }
-func (i entryInfo) ModTime() time.Time { return time.Time{} }
-func (i entryInfo) IsDir() bool        { return i.n.Mode.IsDir() }
-func (i entryInfo) Sys() any           { return i.n.Entry }
+func (i entryInfo) Name() string      { return path.Base(i.n.Path) }
+func (i entryInfo) Mode() fs.FileMode { return i.n.Mode }
+func (i entryInfo) IsDir() bool       { return i.n.Mode.IsDir() }
+func (i entryInfo) Sys() any          { return i.n.Entry }
+
+// ModTime gives what an image said, or 1970.
+func (i entryInfo) ModTime() time.Time { return time.Unix(int64(i.n.ModTime), 0) }
 
 func (i entryInfo) Size() int64 {
 	if i.n.Mode.Type() == fs.ModeSymlink {

@@ -2,51 +2,83 @@ package initrd
 
 import (
 	"bufio"
+	"encoding/binary"
 	"fmt"
 	"io"
 )
 
-// unpack decompresses a stream of one or more frames, if its first bytes are
-// those of a method.
-func unpackAll(br *bufio.Reader) (io.ReadCloser, error) {
-	magic, _ := br.Peek(2) // a shorter one has no magic
-	method, packed := DetectMethod(magic)
-	if !packed {
+// unpacked gives what a file holds that may be compressed as a whole, as by gzip
+// -c: several members or frames one after the other are one content, other than in
+// an image. br should have a buffer of at least 4 KiB.
+func unpacked(br *bufio.Reader) (io.ReadCloser, error) {
+	head, _ := br.Peek(4) // a shorter one is not compressed
+	if len(head) == 4 && binary.LittleEndian.Uint32(head)&^0xf == zstdSkippable {
+		return &members{br: br, method: Zstd}, nil
+	}
+	m, found := DetectMethod(head)
+	if !found {
 		return io.NopCloser(br), nil
 	}
-	z, err := decoder(method, br)
-	if err != nil {
-		return nil, err
-	}
-	return &frames{method: method, br: br, z: z}, nil
+	return &members{br: br, method: m}, nil
 }
 
-// frames reads compressed frames that follow one another as one stream, as the
-// command-line tools do.
-type frames struct {
-	method Method
+// zstdSkippable is the magic of the frames that pzstd writes between the others,
+// less its last four bits (RFC 8878, 3.1.2).
+const zstdSkippable = 0x184d2a50
+
+type members struct {
 	br     *bufio.Reader
-	z      *decompressor
+	method Method
+	cur    *decompressor // nil: between members
 }
 
-func (f *frames) Read(p []byte) (int, error) {
+func (m *members) Read(p []byte) (int, error) {
 	for {
-		n, err := f.z.Read(p)
-		if n > 0 || err != io.EOF {
+		if m.cur == nil {
+			if err := m.next(); err != nil {
+				return 0, err
+			}
+		}
+		n, err := m.cur.Read(p)
+		if err == io.EOF {
+			_ = m.Close()
+			err = nil
+		}
+		if n > 0 || err != nil {
 			return n, err
 		}
-		magic, _ := f.br.Peek(2)
-		if len(magic) == 0 {
-			return 0, io.EOF
+	}
+}
+
+// next begins a further member, or says io.EOF. Zero bytes may follow the last, as
+// on a tape.
+func (m *members) next() error {
+	for {
+		head, err := m.br.Peek(8)
+		if len(head) == 0 {
+			return err
 		}
-		if m, ok := DetectMethod(magic); !ok || m != f.method {
-			return 0, fmt.Errorf("something else follows the compressed data: %q", magic)
-		}
-		_ = f.z.Close() // has only been read from
-		if f.z, err = decoder(f.method, f.br); err != nil {
-			return 0, err
+		switch found, ok := DetectMethod(head); {
+		case ok && found == m.method:
+			m.cur, err = decoder(m.method, m.br)
+			return err
+		case m.method == Zstd && len(head) == 8 && binary.LittleEndian.Uint32(head)&^0xf == zstdSkippable:
+			size := int64(binary.LittleEndian.Uint32(head[4:]))
+			if _, err := io.CopyN(io.Discard, m.br, 8+size); err != nil {
+				return fmt.Errorf("%v: skippable frame: %w", m.method, cutOff(err))
+			}
+		case head[0] == 0:
+			_, _ = m.br.Discard(1) // it has been seen
+		default:
+			return fmt.Errorf("%v: %q follows the compressed data", m.method, head)
 		}
 	}
 }
 
-func (f *frames) Close() error { return f.z.Close() }
+func (m *members) Close() error {
+	if m.cur != nil {
+		_ = m.cur.Close() // it has only been read from
+		m.cur = nil
+	}
+	return nil
+}

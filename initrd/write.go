@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"io"
 	"os"
@@ -17,6 +18,23 @@ import (
 type Options struct {
 	Compression Compression
 
+	// Early, if set, becomes a plain segment before all else: what has to be
+	// found in the image without unpacking it. Entries of the tree replace its
+	// own.
+	Early *Tree
+
+	// OneSegment compresses the whole tree. Otherwise the files that are
+	// compressed already, going by their names (.xz, .zst, .gz and so on),
+	// stand with their directories in a plain segment of their own before the
+	// compressed one. They would hardly become smaller, and the kernel would
+	// have to unpack them twice.
+	OneSegment bool
+
+	// Align, if not 0, is a power of two from 4 to 4096. In plain segments the
+	// data of each file begins at a multiple of it, counted from the start of
+	// the image.
+	Align int
+
 	// ModTime is the modification time of every entry, in seconds since 1970.
 	// The format ends in 2106.
 	ModTime uint32
@@ -28,23 +46,30 @@ type Options struct {
 
 // Summary tells what was written.
 type Summary struct {
-	Entries    int   // entries, the root among them and the trailer not
+	Entries    int   // entries of all segments, each root among them and the trailers not
 	Raw        int64 // bytes before compression
 	Compressed int64 // bytes written
+	Segments   []Segment
 }
 
 // bufferSize is at most what contents are copied and output is written in.
 const bufferSize = 1 << 20
 
-// Write writes t to w as one archive in one compressed stream. It does not
-// check what arrives: [WriteFile] does.
+// Write writes t to w as an image of one or more segments. It does not check
+// what arrives: [WriteFile] does.
+//
+// A compressed segment is cut between entries into frames of 4 MiB or more
+// before compression, which are compressed on all processors at once. Memory is
+// bounded: for each processor at most 16 MiB of a frame, as much for what
+// becomes of it, and what the compressor takes. A longer frame, which a large
+// file makes, is compressed as it is read.
 //
 // A file that cannot be opened, or whose content has not the size its entry
 // says, is an error that names it. So is the end of ctx, noticed between
 // entries and while one is read. After an error w holds a part of an image.
 func Write(ctx context.Context, w io.Writer, t *Tree, o Options) (Summary, error) {
-	_, sum, err := write(ctx, w, t, o)
-	return sum, err
+	image, err := write(ctx, w, t, o)
+	return image.total, err
 }
 
 // WriteFile makes or replaces the image at path. It appears there only when it
@@ -57,15 +82,15 @@ func Write(ctx context.Context, w io.Writer, t *Tree, o Options) (Summary, error
 func WriteFile(ctx context.Context, path string, t *Tree, o Options) (Summary, error) {
 	var sum Summary
 	err := atomicfile.Write(path, 0, func(f *os.File) error {
-		recs, s, err := write(ctx, f, t, o)
+		image, err := write(ctx, f, t, o)
 		if err != nil {
 			return err
 		}
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return fmt.Errorf("read back: %w", err)
 		}
-		sum = s
-		return readBack(ctx, f, recs, o.Compression)
+		sum = image.total
+		return image.readBack(ctx, f)
 	})
 	if err != nil {
 		return Summary{}, err
@@ -73,60 +98,32 @@ func WriteFile(ctx context.Context, path string, t *Tree, o Options) (Summary, e
 	return sum, nil
 }
 
-func write(ctx context.Context, w io.Writer, t *Tree, o Options) ([]record, Summary, error) {
-	recs, err := plan(t, o.ModTime)
+func write(ctx context.Context, w io.Writer, t *Tree, o Options) (written, error) {
+	segs, err := layout(t, o)
 	if err != nil {
-		return nil, Summary{}, err
+		return written{}, err
 	}
-	sum := Summary{Entries: len(recs), Raw: archiveSize(recs)}
-	count := counter{w: w}
+	var sum Summary
+	for i := range segs {
+		sum.Entries += len(segs[i].recs)
+		sum.Raw += archiveSize(segs[i].recs)
+	}
 	buffer := int(min(bufferSize, sum.Raw))
-	out := bufio.NewWriterSize(&count, buffer)
-	z, err := o.Compression.writer(out, sum.Raw)
-	if err != nil {
-		return nil, Summary{}, err
-	}
-	if err := encode(ctx, z, recs, make([]byte, buffer), o.Progress); err != nil {
-		return nil, Summary{}, err
-	}
-	if err := z.Close(); err != nil {
-		return nil, Summary{}, fmt.Errorf("image: %w", reason(err))
-	}
-	out.Write(o.Compression.Method.tail())
-	if err := out.Flush(); err != nil {
-		return nil, Summary{}, fmt.Errorf("image: %w", reason(err))
-	}
-	sum.Compressed = count.n
-	return recs, sum, nil
-}
-
-// encode writes the archive, copying through buf, and sets the records' sums.
-func encode(ctx context.Context, w io.Writer, recs []record, buf []byte, progress func(done, total int)) error {
-	n := newNewcWriter(w)
-	c := copier{ctx: ctx, to: n, buf: buf}
-	for i := range recs {
-		r := &recs[i]
-		err := ctx.Err()
-		if err == nil {
-			err = n.next(r.header)
-		}
-		if err == nil && r.hasContent() {
-			r.sum, err = c.content(r)
-		}
-		if n.out.err != nil { // which is not the entry's fault
-			return fmt.Errorf("image: %w", reason(n.out.err))
-		}
+	out := bufio.NewWriterSize(w, buffer)
+	e := newEncoder(ctx, out, make([]byte, buffer))
+	e.total, e.progress = sum.Entries, o.Progress
+	for i := range segs {
+		s, err := e.segment(&segs[i])
 		if err != nil {
-			return fmt.Errorf("image: %s: %w", r.name, err)
+			return written{}, err
 		}
-		if progress != nil {
-			progress(i+1, len(recs))
-		}
+		sum.Segments = append(sum.Segments, s)
 	}
-	if err := n.close(); err != nil {
-		return fmt.Errorf("image: %w", reason(err))
+	if err := out.Flush(); err != nil {
+		return written{}, fmt.Errorf("image: %w", reason(err))
 	}
-	return nil
+	sum.Compressed = e.out.n
+	return written{segs, e.out.crc.Sum32(), sum}, nil
 }
 
 // copier copies contents into an archive, all through one buffer.
@@ -194,13 +191,16 @@ func (r contextReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// counter counts and sums what is written.
 type counter struct {
-	w io.Writer
-	n int64
+	w   io.Writer
+	n   int64
+	crc hash.Hash32
 }
 
 func (c *counter) Write(p []byte) (int, error) {
 	k, err := c.w.Write(p)
 	c.n += int64(k)
+	c.crc.Write(p[:k])
 	return k, err
 }

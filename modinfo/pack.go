@@ -141,8 +141,8 @@ func (u *unpacker) gunzip(src io.Reader, limit int64) ([]byte, error) {
 const zstdWindow = 1 << 31
 
 // unzstd decodes into one slice. The size that a frame claims is believed
-// only up to what 64 times the input would be; beyond that the room doubles
-// as long as the data really fills it.
+// only up to what its blocks can hold; beyond that the room doubles as long as
+// the data really fills it.
 func (u *unpacker) unzstd(packed []byte, limit int64) ([]byte, error) {
 	if u.zst == nil {
 		var err error
@@ -154,8 +154,11 @@ func (u *unpacker) unzstd(packed []byte, limit int64) ([]byte, error) {
 	}
 	room := max(int64(cap(u.plain)), 8*int64(len(packed)))
 	var h zstd.Header
-	if h.Decode(packed) == nil && h.HasFCS && h.FrameContentSize <= 64*uint64(len(packed)) {
-		room = max(room, int64(h.FrameContentSize))
+	if h.Decode(packed) == nil && h.HasFCS {
+		if h.FrameContentSize > blocksHold(packed[h.HeaderSize:]) {
+			return nil, errors.New("the size in the header is more than the blocks can hold")
+		}
+		room = max(room, int64(min(h.FrameContentSize, uint64(limit))))
 	}
 	for {
 		room = min(room, limit)
@@ -190,6 +193,33 @@ func readFile(buf []byte, r io.ReaderAt, size int64) ([]byte, error) {
 		}
 	}
 	return buf, nil
+}
+
+// blocksHold gives the most bytes that the blocks of a zstd frame can hold; what
+// is cut off counts for nothing (RFC 8878, 3.1.1.2).
+//
+//	3 bytes, little-endian: bit 0 last block, bits 1-2 type, bits 3-23 size
+//	type 0: size bytes as they are; 1: one byte, size times; 2: size bytes that
+//	hold at most 128 KiB
+func blocksHold(b []byte) uint64 {
+	held := uint64(0)
+	for len(b) > 3 {
+		head := uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16
+		size := int(head >> 3)
+		space, holds := size, uint64(size)
+		switch head >> 1 & 3 {
+		case 1:
+			space = 1
+		case 2:
+			holds = 128 << 10
+		}
+		held += holds
+		if head&1 != 0 || 3+space > len(b) {
+			break
+		}
+		b = b[3+space:]
+	}
+	return held
 }
 
 // readAll appends all of r to buf, up to limit bytes in total.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -21,7 +23,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
-	exitProblems    = 3 // done, but --strict forbids what was found
+	exitProblems    = 3 // done, but --strict or verify found what must not be
 	exitInterrupted = 130
 )
 
@@ -56,7 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errProblems):
 		return exitProblems
 	case ctx.Err() != nil:
-		u.line("error", "interrupted, nothing was written")
+		u.line("error", "interrupted, %s", cmp.Or(u.begun, "nothing was written"))
 		return exitInterrupted
 	}
 	var usage *usageError
@@ -89,7 +91,7 @@ func newRoot(u *ui) *cobra.Command {
 		return &usageError{line: cmd.UseLine(), err: withHint(err, "kstage help "+cmd.Name()+" lists the options")}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newPack(u), newDepmod(u), newModinfo(u))
+	root.AddCommand(newPack(u), newDepmod(u), newModinfo(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u), newVerify(u))
 	return root
 }
 
@@ -116,13 +118,14 @@ func operands(check cobra.PositionalArgs, missing string) cobra.PositionalArgs {
 		if check(cmd, args) == nil {
 			return nil
 		}
-		text := missing
-		if len(args) > 0 {
-			text = fmt.Sprintf("too many operands: %q", args)
+		text := fmt.Sprintf("too many operands: %q", args)
+		if len(args) == 0 || check(cmd, append(slices.Clone(args), "")) == nil { // none takes more than two
+			text = missing
 		}
 		return &usageError{line: cmd.UseLine(), err: errors.New(text)}
 	}
 }
 
-// errProblems ends a command that did its work but found what --strict forbids.
-var errProblems = errors.New("problems were found and --strict is given")
+// errProblems ends a command that did its work but found what --strict forbids, or what
+// keeps a kernel from unpacking an image.
+var errProblems = errors.New("problems were found")

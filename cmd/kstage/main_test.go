@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/kstage/kstage/internal/imagetest"
 	"github.com/kstage/kstage/internal/kotest"
 )
 
@@ -19,10 +21,13 @@ func TestMain(m *testing.M) {
 // cannot be kept. $TESTDATA is the project's testdata; the extra commands are
 //
 //	ko FILE…        makes FILE from the text form in FILE.txt
+//	image FILE…     likewise an initrd, see imagetest
 //	damage FILE N   turns over the bits of byte N
 //	cut FILE N      leaves the first N bytes
 //	nul FILE        ends its strings with NUL instead of newline
 //	same A B        demands equal files
+//
+// and the condition [root] tells whether the user is root.
 func TestScripts(t *testing.T) {
 	testdata, err := filepath.Abs("../../testdata")
 	if err != nil {
@@ -32,6 +37,12 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return os.Getuid() == 0, nil
+		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TESTDATA", testdata)
 			return nil
@@ -43,6 +54,13 @@ func TestScripts(t *testing.T) {
 					ts.Check(err)
 					ts.Check(os.WriteFile(ts.MkAbs(name), b, 0o644))
 					ts.Check(os.Remove(ts.MkAbs(name + ".txt")))
+				}
+			},
+			"image": func(ts *testscript.TestScript, _ bool, args []string) {
+				for _, name := range args {
+					b, err := imagetest.Image(ts.ReadFile(name + ".txt"))
+					ts.Check(err)
+					ts.Check(os.WriteFile(ts.MkAbs(name), b, 0o644))
 				}
 			},
 			"damage": edit(func(b []byte, n int) []byte { b[n] = ^b[n]; return b }),

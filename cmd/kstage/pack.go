@@ -23,11 +23,14 @@ import (
 // packer is one run of kstage pack.
 type packer struct {
 	*ui
-	index       indexFlags
-	sources     sourceSet
-	output      string
-	compression string
-	dryRun      bool
+	index    indexFlags
+	sources  sourceSet
+	compress compressionFlags
+	early    string
+	image    initrd.Options
+	output   string
+	format   formatFlags
+	dryRun   bool
 }
 
 func newPack(u *ui) *cobra.Command {
@@ -51,12 +54,19 @@ times are SOURCE_DATE_EPOCH, or 0.
 
 A DST of --add that ends in / is the directory to put SRC into; . is the root. A
 GLOB of --exclude without a slash matches names at any depth, one with a slash
-paths from the root; * and ? match no slash, ** any number of directories.`,
+paths from the root; * and ? match no slash, ** any number of directories.
+
+Files that are compressed already, such as modules named .ko.xz, come first in the
+image as they are, the others behind them compressed. How is known from the
+kernel's configuration: --kernel-config, .config of --kernel-build, boot/config-VERSION,
+boot/config or config in lib/modules/VERSION, also as .gz. Of what all kernels can
+unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is known.`,
 		Example: `  kstage pack ./initrd-rv64
   docker export board | kstage pack - ./overlay -o board.cpio.gz
   kstage pack rootfs.tar.xz --add ./init:init --exclude usr/share/doc
   kstage pack ./rootfs -o initrd.img -c zstd:19 --kernel-build ../linux
-  kstage pack ./rootfs -c none -o - | zstdcat | cpio -t`,
+  kstage pack ./rootfs --format fit --fit-kernel Image --fit-load 0x80200000
+  kstage pack ./rootfs -c none -o - | cpio -t`,
 		Args: operands(cobra.MinimumNArgs(1), "name the directory, tar or image to pack"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p.sources.names = args
@@ -64,87 +74,167 @@ paths from the root; * and ? match no slash, ** any number of directories.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&p.output, "output", "o", "", "write the image to `FILE`, - for standard output (default NAME.cpio.gz here)")
-	flags.StringVarP(&p.compression, "compress", "c", "gzip", "compression: none, gzip or zstd, with a level as in zstd:19")
+	flags.StringVarP(&p.output, "output", "o", "", "write the image to `FILE`, - for standard output (default NAME.cpio.gz here, or what the compression is called)")
+	p.compress.add(flags)
+	flags.StringVar(&p.early, "early", "", "put the directory `DIR` in front of all, uncompressed and in an archive of its own")
+	flags.BoolVar(&p.image.OneSegment, "one-segment", false, "compress all files, also those that are compressed already")
+	flags.IntVar(&p.image.Align, "align", 0, "put the data of uncompressed files on multiples of `N` bytes: a power of two, 4 to 4096")
 	flags.BoolVar(&p.dryRun, "dry-run", false, "do all but write the image")
 	p.sources.add(flags)
+	p.format.add(flags)
 	p.index.add(flags)
 	u.jsonFlag(cmd)
 	return cmd
 }
 
 func (p *packer) run(cmd *cobra.Command) error {
-	options, err := p.options(cmd)
-	if err != nil {
+	if err := p.options(cmd); err != nil {
 		return err
 	}
 	defer p.sources.close()
+	if err := errors.Join(p.compress.open(), p.format.open()); err != nil {
+		return err
+	}
+	defer p.format.close()
 	tree, err := p.sources.read(cmd.Context())
 	if err != nil {
+		return err
+	}
+	if err := p.readEarly(); err != nil {
 		return err
 	}
 	kernels, err := p.kernelsBelow(cmd.Context(), tree.FS())
 	if err != nil {
 		return err
 	}
-	if err := layOver(tree, kernels); err != nil {
-		return err
-	}
-	summary, err := p.write(cmd.Context(), tree, options)
+	why, err := p.settleCompression(tree.FS(), kernels)
 	if err != nil {
 		return err
 	}
-	p.summarize(summary, tree, kernels)
+	if err := layOver(tree, kernels); err != nil {
+		return err
+	}
+	p.format.name(kernels)
+	summary, err := p.write(cmd.Context(), tree, p.image)
+	if err != nil {
+		return err
+	}
+	p.summarize(summary, why, kernels)
 	return errors.Join(p.report(packReport{
-		Output: p.output, Compression: options.Compression.String(), Written: !p.dryRun,
-		Entries: tree.Len(), Size: summary.Compressed, Unpacked: summary.Raw, Kernels: kernels, Problems: p.sources.problems,
+		Output: p.output, Format: p.format.format, Compression: p.image.Compression.String(), Why: why, Written: !p.dryRun,
+		Entries: summary.Entries, Size: summary.Compressed, Unpacked: summary.Raw, Segments: segmentReports(summary.Segments),
+		Kernels: kernels, Problems: p.sources.problems,
 	}), p.index.verdict(kernels))
+}
+
+// readEarly reads the directory of --early.
+func (p *packer) readEarly() error {
+	if p.early == "" {
+		return nil
+	}
+	root, err := openRoot(p.early)
+	if err != nil {
+		return fmt.Errorf("--early: %w", err)
+	}
+	p.sources.opened = append(p.sources.opened, root)
+	p.image.Early = new(initrd.Tree)
+	problems, err := p.image.Early.AddFS(root)
+	if err != nil {
+		return fmt.Errorf("--early %s: %w", p.early, err)
+	}
+	for _, problem := range problems {
+		problem.Path = path.Join(filepath.ToSlash(p.early), problem.Path)
+		p.sources.problem(problem)
+	}
+	return nil
+}
+
+// settleCompression finds out what the kernels can unpack, and with it the
+// default name of the image.
+func (p *packer) settleCompression(tree fs.FS, kernels []*kernel) (why string, err error) {
+	t, err := p.target(tree, kernels)
+	if err != nil {
+		return "", err
+	}
+	if p.image.Compression, why, err = p.compress.choose(t); err != nil || p.output != "" {
+		return why, err
+	}
+	return why, p.nameOutput(p.image.Compression.Method)
 }
 
 // packReport is what --json prints.
 type packReport struct {
 	Output      string           `json:"output"`
+	Format      string           `json:"format"` // cpio, uimage or fit
 	Compression string           `json:"compression"`
+	Why         string           `json:"compression_reason,omitempty"` // where it was left to kstage
 	Written     bool             `json:"written"`
-	Entries     int              `json:"entries"`
+	Entries     int              `json:"entries"`  // of all segments
 	Size        int64            `json:"size"`     // bytes of the image
-	Unpacked    int64            `json:"unpacked"` // bytes of the archive in it
+	Unpacked    int64            `json:"unpacked"` // bytes of the archives in it
+	Segments    []segmentReport  `json:"segments"`
 	Kernels     []*kernel        `json:"kernels"`
 	Problems    []initrd.Problem `json:"problems"`
 }
 
-// options settles everything that can be wrong before any work is done.
-func (p *packer) options(cmd *cobra.Command) (initrd.Options, error) {
-	wrong := func(err error) (initrd.Options, error) {
-		return initrd.Options{}, &usageError{line: cmd.UseLine(), err: err}
+// segmentReport is one archive in the image.
+type segmentReport struct {
+	Compression string `json:"compression"`
+	Offset      int64  `json:"offset"`           // in the image, a format's header not counted
+	Size        int64  `json:"size"`             // bytes in the image
+	Unpacked    int64  `json:"unpacked"`         // bytes of the archive
+	Entries     int    `json:"entries"`          // the trailer not among them
+	Frames      int    `json:"frames,omitempty"` // parts that are compressed by themselves
+}
+
+func segmentReports(all []initrd.Segment) []segmentReport {
+	var reports []segmentReport
+	for _, s := range all {
+		reports = append(reports, segmentReport{s.Method.String(), s.Offset, s.Size, s.Unpacked, s.Entries, s.Frames})
 	}
-	c, err := initrd.ParseCompression(p.compression)
-	if err != nil {
+	return reports
+}
+
+// options settles everything that can be wrong before any work is done.
+func (p *packer) options(cmd *cobra.Command) error {
+	wrong := func(err error) error { return &usageError{line: cmd.UseLine(), err: err} }
+	if err := errors.Join(p.compress.check(), p.image.Check(), p.format.check()); err != nil {
 		return wrong(err)
 	}
 	if err := p.sources.settle(cmd.UseLine()); err != nil {
-		return initrd.Options{}, err
+		return err
 	}
-	o := initrd.Options{Compression: c}
 	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
 		t, err := strconv.ParseUint(epoch, 10, 32)
 		if err != nil {
 			return wrong(fmt.Errorf("SOURCE_DATE_EPOCH is %q, not a number of seconds below 2^32", epoch))
 		}
-		o.ModTime = uint32(t)
+		p.image.ModTime = uint32(t)
 	}
-	if p.output == "-" {
-		if p.json {
-			return wrong(errors.New("--json and -o - both want standard output"))
-		}
-		return o, nil
+	switch {
+	case p.output == "-" && p.json:
+		return wrong(errors.New("--json and -o - both want standard output"))
+	case p.output == "-", p.output == "" && p.compress.auto:
+		return nil
+	case p.output == "":
+		return p.nameOutput(p.compress.asked.Method)
 	}
-	if p.output == "" {
-		if p.output, err = imageName(p.sources.names[0], c.Method); err != nil {
-			return o, err
-		}
+	return p.spares()
+}
+
+// nameOutput gives the image its default name.
+func (p *packer) nameOutput(m initrd.Method) error {
+	name, err := imageName(p.sources.names[0], m)
+	if err != nil {
+		return err
 	}
-	return o, p.sources.spares(p.output)
+	p.output = p.format.output(name)
+	return p.spares()
+}
+
+// spares refuses to write the image over what it is made from.
+func (p *packer) spares() error {
+	return p.sources.spares(p.output, p.early, p.compress.configPath)
 }
 
 // imageName is the default name: that of the first source, then .cpio and the
@@ -160,8 +250,10 @@ func imageName(source string, method initrd.Method) (string, error) {
 			name = archiveEnding.ReplaceAllString(base, "")
 		}
 	}
-	return name + ".cpio" + map[initrd.Method]string{initrd.Gzip: ".gz", initrd.Zstd: ".zst"}[method], nil
+	return name + ".cpio" + endings[method], nil
 }
+
+var endings = map[initrd.Method]string{initrd.Gzip: ".gz", initrd.Zstd: ".zst", initrd.XZ: ".xz", initrd.LZ4: ".lz4"}
 
 // archiveEnding is what the name of a tar or an image has behind its own.
 var archiveEnding = regexp.MustCompile(`(\.(tar|cpio|img))?(\.(gz|zst|xz|lz4|lzma|bz2))?$|\.t[gx]z$`)
@@ -205,6 +297,8 @@ func layOver(tree *initrd.Tree, kernels []*kernel) error {
 func (p *packer) write(ctx context.Context, tree *initrd.Tree, o initrd.Options) (initrd.Summary, error) {
 	o.Progress = p.step("packing")
 	switch {
+	case !p.format.plain():
+		return p.writeWrapped(ctx, tree, o)
 	case p.dryRun:
 		return initrd.Write(ctx, io.Discard, tree, o)
 	case p.output == "-":
@@ -213,8 +307,8 @@ func (p *packer) write(ctx context.Context, tree *initrd.Tree, o initrd.Options)
 	return initrd.WriteFile(ctx, p.output, tree, o)
 }
 
-// summarize tells a person what was made.
-func (p *packer) summarize(s initrd.Summary, tree *initrd.Tree, kernels []*kernel) {
+// summarize tells a person what was made, and why like this.
+func (p *packer) summarize(s initrd.Summary, why string, kernels []*kernel) {
 	text := strings.TrimPrefix(p.output, "-")
 	if text == "" {
 		text = "standard output"
@@ -226,6 +320,34 @@ func (p *packer) summarize(s initrd.Summary, tree *initrd.Tree, kernels []*kerne
 	if s.Raw != s.Compressed {
 		unpacked = fmt.Sprintf(" (%s unpacked)", size(s.Raw))
 	}
-	p.say("%s: %s%s, %s", text, size(s.Compressed), unpacked, count(tree.Len(), "entry", "entries"))
+	p.say("%s: %s%s%s, %s", text, size(s.Compressed), p.format.label(), unpacked, count(s.Entries, "entry", "entries"))
+	p.say("  %s", p.segments(s.Segments, why))
 	p.kernels(kernels)
+	p.format.say(p.ui)
+}
+
+// segments words what the image consists of: "12.0 MiB as they are, 1.1 MiB zstd
+// (boot/config-6.12: RD_ZSTD=y)".
+func (p *packer) segments(all []initrd.Segment, why string) string {
+	var parts []string
+	for i, s := range all {
+		method := s.Method.String()
+		switch {
+		case i == 0 && p.image.Early != nil && p.image.Early.Len() > 0:
+			method = "early"
+		case s.Method != initrd.None:
+			method = p.image.Compression.String()
+		case p.image.Compression.Method != initrd.None:
+			method = "compressed already"
+		}
+		parts = append(parts, size(s.Size)+" "+method)
+	}
+	if len(all) == 1 {
+		parts[0] = p.image.Compression.String()
+	}
+	text := strings.Join(parts, ", ")
+	if why != "" {
+		text += " (" + why + ")"
+	}
+	return text
 }

@@ -59,7 +59,7 @@ func TestReproducible(t *testing.T) {
 	}
 	elsewhere := filepath.Join(openDir(t), "a much longer way to go")
 	copyReversed(t, from, elsewhere)
-	for _, c := range []string{"none", "gzip", "zstd", "zstd:19"} {
+	for _, c := range []string{"none", "gzip", "zstd", "zstd:19", "xz", "lz4"} {
 		sums := make(map[string]string)
 		for name, how := range map[string]struct {
 			root, umask string

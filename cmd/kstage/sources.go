@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,8 +16,10 @@ import (
 	"github.com/kstage/kstage/initrd"
 )
 
-// sourceFlags are the options that change what the sources bring.
+// sourceFlags are the sources' names and the options that change what they bring.
 type sourceFlags struct {
+	names []string
+
 	addTexts, nodeTexts []string
 	ownerText           string
 	excludeTexts        []string
@@ -61,6 +64,9 @@ func (f *sourceFlags) add(flags *pflag.FlagSet) {
 
 // settle reads the options' values.
 func (f *sourceFlags) settle(usage string) error {
+	if i := slices.Index(f.names, "-"); i >= 0 && slices.Contains(f.names[i+1:], "-") {
+		return &usageError{line: usage, err: errors.New("standard input can be read only once")}
+	}
 	for _, text := range f.addTexts {
 		if err := f.readAdd(text); err != nil {
 			return &usageError{line: usage, err: withHint(fmt.Errorf("--add %s: %w", text, err), addForm)}

@@ -22,7 +22,6 @@ import (
 type sourceSet struct {
 	*ui
 	sourceFlags
-	names []string // of the operands
 
 	layers     []layer
 	problems   []initrd.Problem
@@ -67,7 +66,15 @@ func (s *sourceSet) read(ctx context.Context) (*initrd.Tree, error) {
 
 // operand reads a directory, a tar or an image.
 func (s *sourceSet) operand(ctx context.Context, name string) error {
-	if info, err := os.Stat(name); name == "-" || err == nil && !info.IsDir() {
+	if name == "-" {
+		return s.archive(ctx, name)
+	}
+	switch info, err := os.Stat(name); {
+	case errors.Is(err, fs.ErrNotExist):
+		return withHint(fmt.Errorf("%s: there is no such file or directory", name), "name the directory that holds init, bin and lib/modules, or a tar or image of it")
+	case err != nil:
+		return err
+	case !info.IsDir():
 		return s.archive(ctx, name)
 	}
 	return s.directory(name, name, ".")
@@ -75,21 +82,22 @@ func (s *sourceSet) operand(ctx context.Context, name string) error {
 
 // directory reads a directory of the host; errors call it name.
 func (s *sourceSet) directory(name, dir, at string) error {
-	root, err := openRoot(dir)
+	root, err := s.open(dir)
 	if err != nil {
 		return err
 	}
-	s.opened = append(s.opened, root)
-	return s.files(name, root, at)
+	l := s.layer(name, at)
+	problems, err := l.tree.AddFS(root)
+	return s.outcome(l, problems, err)
 }
 
-func (s *sourceSet) files(name string, fsys fs.FS, at string) error {
-	l := s.layer(name, at)
-	problems, err := l.tree.AddFS(fsys)
-	if err != nil && len(s.layers) > 1 { // who has named one directory knows which
-		err = fmt.Errorf("%s: %w", name, err)
+// open opens a directory until the image is written.
+func (s *sourceSet) open(dir string) (fs.FS, error) {
+	root, err := openRoot(dir)
+	if err == nil {
+		s.opened = append(s.opened, root)
 	}
-	return s.outcome(l, problems, err)
+	return root, err
 }
 
 // layer begins a further source.
@@ -102,16 +110,19 @@ func (s *sourceSet) layer(name, at string) layer {
 	return s.layers[len(s.layers)-1]
 }
 
-// outcome keeps the problems and makes the best of the error.
+// outcome keeps the problems, and names the source in the error.
 func (s *sourceSet) outcome(l layer, problems []initrd.Problem, err error) error {
 	for _, p := range problems {
 		p.Path = path.Join(l.at, p.Path)
 		s.problems = append(s.problems, p)
 	}
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		err = withHint(err, "make it readable for the user who runs kstage, or leave it out with --exclude")
 	}
-	return err
+	return fmt.Errorf("%s: %w", l.name, err)
 }
 
 // archive reads a tar or an image from a file, or from standard input.
@@ -130,9 +141,6 @@ func (s *sourceSet) archive(ctx context.Context, name string) error {
 	defer r.Close()
 	l := s.layer(cmp.Or(strings.TrimPrefix(name, "-"), "standard input"), ".")
 	problems, err := l.tree.AddArchive(r, &s.spool)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", l.name, err)
-	}
 	return s.outcome(l, problems, err)
 }
 
@@ -150,43 +158,29 @@ func interruptible(ctx context.Context, r io.Reader) io.ReadCloser {
 // addition reads what --add names: a link is followed, as the user named it.
 func (s *sourceSet) addition(a addition) error {
 	name := "--add " + a.text
-	info, err := os.Stat(a.from)
+	real, err := filepath.EvalSymlinks(a.from)
+	var info fs.FileInfo
+	if err == nil {
+		info, err = os.Stat(real)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return withHint(fmt.Errorf("%s: there is no %s", name, a.from), addForm)
 	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
 	case info.IsDir():
-		return s.directory(name, a.from, a.to)
+		return s.directory(name, real, a.to)
 	case a.to == ".":
-		return withHint(fmt.Errorf("%s: %s is no directory, so it cannot lie over the root", name, a.from), "a DST that ends in / puts it in there: "+a.from+":/")
+		return withHint(fmt.Errorf("%s: %s is no directory, so it cannot lie over the root", name, a.from), "a DST that ends in / is the directory to put it into: "+a.from+":/")
 	}
-	return s.files(name, hostFile{a.from, path.Base(a.to)}, path.Dir(a.to))
-}
-
-// hostFile is a file system with one file, which is one of the host's.
-type hostFile struct{ from, name string }
-
-func (f hostFile) Open(name string) (fs.File, error)      { return os.Open(f.from) }
-func (f hostFile) Lstat(name string) (fs.FileInfo, error) { return os.Stat(f.from) }
-func (f hostFile) ReadLink(name string) (string, error)   { return "", fs.ErrInvalid }
-func (f hostFile) Stat(name string) (fs.FileInfo, error)  { return os.Stat(f.from) }
-
-// ReadDir lists the root.
-func (f hostFile) ReadDir(string) ([]fs.DirEntry, error) {
-	info, err := os.Stat(f.from)
+	root, err := s.open(filepath.Dir(real))
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	return []fs.DirEntry{hostEntry{fs.FileInfoToDirEntry(info), f.name}}, nil
+	l := s.layer(name, ".")
+	problems, err := l.tree.AddFile(a.to, root, filepath.Base(real))
+	return s.outcome(l, problems, err)
 }
-
-type hostEntry struct {
-	fs.DirEntry
-	name string
-}
-
-func (e hostEntry) Name() string { return e.name }
 
 // takes decides on an entry of a source that lies at a place in the image.
 func (s *sourceSet) takes(e *initrd.Entry, at string) bool {
@@ -202,6 +196,14 @@ func (s *sourceSet) takes(e *initrd.Entry, at string) bool {
 		e.UID, e.GID = s.owner.uid, s.owner.gid
 	}
 	return true
+}
+
+// problem keeps a finding that is not about what was left out, and tells it.
+func (s *sourceSet) problem(p initrd.Problem) {
+	s.problems = append(s.problems, p)
+	if !s.json {
+		s.line("warning", "%s: %s", p.Path, p.Text)
+	}
 }
 
 // notes tells what was left out.
@@ -266,9 +268,9 @@ func (s *sourceSet) whose(p string, n int) string {
 	return ""
 }
 
-// spares refuses to write the image over a source or into one: they are promised
-// to stay as they are.
-func (s *sourceSet) spares(image string) error {
+// spares refuses to write the image over a source or into one, or over one of the
+// others: they are promised to stay as they are.
+func (s *sourceSet) spares(image string, others ...string) error {
 	dir, err := filepath.EvalSymlinks(filepath.Dir(image))
 	if errors.Is(err, fs.ErrNotExist) {
 		return withHint(fmt.Errorf("%s: there is no directory %s", image, filepath.Dir(image)), "make it first: mkdir -p "+filepath.Dir(image))
@@ -281,7 +283,7 @@ func (s *sourceSet) spares(image string) error {
 	for _, a := range s.adds {
 		sources = append(sources, a.from)
 	}
-	for _, source := range sources {
+	for _, source := range append(sources, others...) {
 		info, err := os.Stat(source)
 		if err != nil || source == "-" {
 			continue // reading it tells it better

@@ -23,6 +23,8 @@ type ui struct {
 	live     bool // err is a terminal, so progress may be shown
 	json     bool // findings go into the JSON report on out, not to err
 
+	begun string // what an interrupt leaves behind, if it is not nothing
+
 	mu       sync.Mutex
 	started  time.Time
 	drawn    time.Time
@@ -45,7 +47,7 @@ var colours = map[string]string{"error": "\x1b[1;31m", "warning": "\x1b[1;33m", 
 // line prints "LABEL: text" for people.
 func (u *ui) line(label, format string, args ...any) {
 	u.endProgress()
-	text := fmt.Sprintf(format, args...)
+	text := harmless(fmt.Sprintf(format, args...))
 	// a text of several lines is set in, so that it reads as one finding
 	text = strings.ReplaceAll(text, "\n", "\n    ")
 	if u.color {
@@ -67,6 +69,7 @@ func (u *ui) hint(text string) {
 	if text == "" {
 		return
 	}
+	text = harmless(text)
 	if u.color {
 		fmt.Fprintf(u.err, "  %shint: %s\x1b[0m\n", colours["hint"], text)
 		return

@@ -57,12 +57,18 @@ func Run(t testing.TB, m Machine) string {
 		m.Kernel = filepath.Join(kotest.Lab(t), "vmlinux")
 	}
 	if m.Timeout == 0 {
-		m.Timeout = 3 * time.Minute
+		m.Timeout = defaultTimeout
 	}
-	console, err := m.boot(t, qemu, silence)
+	return retry(t, func() (string, error) { return m.boot(t, qemu, silence) })
+}
+
+// retry boots up to three times, until the kernel speaks.
+func retry(t testing.TB, boot func() (string, error)) string {
+	t.Helper()
+	console, err := boot()
 	for tries := 1; tries < 3 && errors.Is(err, errSilent); tries++ {
 		t.Log(err, "- once more")
-		console, err = m.boot(t, qemu, silence)
+		console, err = boot()
 	}
 	if err != nil {
 		t.Fatalf("%v; the console:\n%s", err, console)
@@ -80,47 +86,65 @@ var errSilent = errors.New("the kernel did not say a word")
 // boot is one try. It ends with errSilent when no line of the kernel came within
 // the time silence.
 func (m Machine) boot(t testing.TB, qemu string, silence time.Duration) (string, error) {
+	return start(t, m.Timeout, silence, func(ctx context.Context, _ context.CancelCauseFunc, out *console) error {
+		cmd := exec.CommandContext(ctx, qemu, m.args()...)
+		cmd.Stdout, cmd.Stderr = out, out
+		return cmd.Run()
+	})
+}
+
+// start has run start a machine and wait for its end, with a context that ends
+// when one of the times is over or run stops it.
+func start(t testing.TB, timeout, silence time.Duration,
+	run func(ctx context.Context, stop context.CancelCauseFunc, out *console) error) (string, error) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	var out console
-	defer time.AfterFunc(m.Timeout, func() {
-		cancel(fmt.Errorf("still running after %v", m.Timeout))
+	defer time.AfterFunc(timeout, func() {
+		cancel(fmt.Errorf("still running after %v", timeout))
 	}).Stop()
 	defer time.AfterFunc(silence, func() {
 		if !out.kernelSpoke() {
 			cancel(errSilent)
 		}
 	}).Stop()
-	cmd := exec.CommandContext(ctx, qemu, m.args()...)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
+	err := run(ctx, cancel, &out)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
 	return out.String(), err
 }
 
+// What is the same for all machines.
+const (
+	defaultMemory  = "512M"
+	defaultTimeout = 3 * time.Minute
+	bootargs       = "console=ttyS0 panic=-1"
+)
+
 func (m Machine) args() []string {
 	memory := m.Memory
 	if memory == "" {
-		memory = "512M"
+		memory = defaultMemory
 	}
 	args := []string{
 		"-M", "virt", "-m", memory, "-nographic", "-no-reboot",
 		"-kernel", m.Kernel, "-initrd", m.Initrd,
-		"-append", strings.TrimSpace("console=ttyS0 panic=-1 " + m.Append),
+		"-append", strings.TrimSpace(bootargs + " " + m.Append),
 	}
 	if m.Net {
 		args = append(args, "-netdev", "user,id=n0", "-device", "virtio-net-device,netdev=n0")
 	}
 	if m.Disk != "" {
-		// A comma in a path would begin the next option; qemu reads two as one.
-		file := strings.ReplaceAll(m.Disk, ",", ",,")
-		args = append(args, "-drive", "if=none,id=d0,format=raw,snapshot=on,file="+file,
+		args = append(args, "-drive", "if=none,id=d0,format=raw,snapshot=on,file="+comma(m.Disk),
 			"-device", "virtio-blk-device,drive=d0")
 	}
 	return args
 }
+
+// comma writes a path for an option: a comma in it would begin the next option,
+// and qemu reads two as one.
+func comma(path string) string { return strings.ReplaceAll(path, ",", ",,") }
 
 // console collects what a machine prints, while others look at it.
 type console struct {

@@ -103,8 +103,18 @@ func (f *FS) Open(name string) (fs.File, error) {
 // calls by which package os finds out that a file never has to be waited for.
 const readOnly = os.O_RDONLY | syscall.O_NONBLOCK
 
+// valid is [fs.ValidPath], but for names that are not UTF-8: Unix has such.
+func valid(name string) bool {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == ".." || part == "." && name != "." {
+			return false
+		}
+	}
+	return true
+}
+
 func (f *FS) openFile(name string) (*os.File, error) {
-	if !fs.ValidPath(name) {
+	if !valid(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
 	dir, base := f.parent(name)

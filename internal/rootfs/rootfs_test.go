@@ -84,3 +84,26 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A name that is not UTF-8 opens like any other.
+func TestNameOfBytes(t *testing.T) {
+	dir := t.TempDir()
+	const name = "d\xff\n/f\xfe"
+	if err := os.Mkdir(filepath.Join(dir, "d\xff\n"), 0o755); err != nil {
+		t.Skip("the file system does not take such names:", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	root, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if b, err := fs.ReadFile(root, name); err != nil || string(b) != "x" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if list, err := root.ReadDir("d\xff\n"); err != nil || len(list) != 1 || list[0].Name() != "f\xfe" {
+		t.Errorf("%v, %v", list, err)
+	}
+}

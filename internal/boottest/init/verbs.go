@@ -19,6 +19,7 @@ import (
 var verbs = map[string]func(logger, []string) int{
 	"cat":                 cat,
 	"ls":                  ls,
+	"list":                list,
 	"wait-for":            waitFor,
 	"insmod":              insmod,
 	"modprobe-bymodalias": modprobeByModalias,
