@@ -1,5 +1,3 @@
-// Package kernel reads what is known of a Linux kernel besides its modules, so
-// far the configuration that it was built with.
 package kernel
 
 import (

@@ -1,6 +1,7 @@
 package kernel_test
 
 import (
+	"debug/elf"
 	"fmt"
 	"log"
 	"strings"
@@ -16,4 +17,23 @@ func ExampleParseConfig() {
 	}
 	fmt.Println(config["RD_GZIP"], config["RD_ZSTD"], config["LOCALVERSION"])
 	// Output: y n -board
+}
+
+// Whether a kernel of which only the version and its Module.symvers are known can
+// relocate unwind tables (R_RISCV_32_PCREL), and whether it has a symbol for a module
+// that is not under the GPL.
+func ExampleFacts() {
+	var facts kernel.Facts
+	facts.AddModules(elf.EM_RISCV, "6.1.192 SMP mod_unload modversions riscv", 0, "lib/modules/6.1.192")
+	symvers := "0x8a1ad1ac\t_printk\tvmlinux\tEXPORT_SYMBOL\t\n0x57900416\tgen_pool_create\tvmlinux\tEXPORT_SYMBOL_GPL\t\n"
+	if err := facts.AddSymvers(strings.NewReader(symvers), "Module.symvers"); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(facts.Relocations[57], "from", facts.RelocationsFrom)
+	fmt.Println(facts.Exports["gen_pool_create"].GPL, "from", facts.ExportsFrom)
+	fmt.Println(facts.Vermagic.Value)
+	// Output:
+	// false from version (mainline 6.1)
+	// true from symvers Module.symvers
+	// 6.1.192 SMP mod_unload modversions riscv
 }
