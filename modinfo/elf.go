@@ -42,9 +42,11 @@ type section struct {
 }
 
 const (
-	// ahead is how many bytes are read at once of a file's beginning, and before
-	// its section table, where the linker puts the section names.
+	// ahead is how many bytes are read at once of a file's beginning.
 	ahead = 4 << 10
+	// names is how many are read before the section table, where the linker puts
+	// the section names: a module's are 400 to 1,500 bytes.
+	names = 2 << 10
 	// far before the end is no section table.
 	far = 64 << 10
 )
@@ -104,7 +106,7 @@ func (o *object) readTable(head []byte) error {
 		return malformed(o.pick(46, 58), "section headers of %d bytes, expected %d", entry, o.pick(40, 64))
 	}
 	if tableOff < o.size && o.size-tableOff <= far {
-		if err := o.readAhead(tableOff-min(tableOff, ahead), o.size); err != nil {
+		if err := o.readAhead(tableOff-min(tableOff, names), o.size); err != nil {
 			return err
 		}
 	}
