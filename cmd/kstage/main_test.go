@@ -14,6 +14,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if _, set := os.LookupEnv(cacheVariable); !set { // that of whoever runs the tests is not for them
+		if err := os.Setenv(cacheVariable, "off"); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(m, map[string]func(){"kstage": main, "depmod": main, "modinfo": main})
 }
 
@@ -45,6 +50,7 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TESTDATA", testdata)
+			env.Setenv(cacheVariable, "off")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
