@@ -65,7 +65,7 @@ type unpacker struct {
 // unpack returns the unpacked bytes, valid until the next call. They never
 // take more than limit bytes; growth follows what was really decoded.
 func (u *unpacker) unpack(c Compression, r io.ReaderAt, size, limit int64) ([]byte, error) {
-	packed, err := readAll(u.packed[:0], io.NewSectionReader(r, 0, size), limit)
+	packed, err := readFile(u.packed[:0], r, size)
 	if cap(packed) > cap(u.packed) {
 		u.packed = packed
 	}
@@ -174,6 +174,25 @@ func (u *unpacker) unzstd(packed []byte, limit int64) ([]byte, error) {
 		}
 		room *= 2
 	}
+}
+
+// readFile appends the size bytes of r to buf, or what there is of them. Room
+// grows only as far as there is something to read.
+func readFile(buf []byte, r io.ReaderAt, size int64) ([]byte, error) {
+	const step = 1 << 20
+	for have := int64(0); have < size; have = int64(len(buf)) {
+		more := min(size-have, max(have, step))
+		buf = slices.Grow(buf, int(more))
+		n, err := r.ReadAt(buf[have:have+more], have)
+		buf = buf[:have+int64(n)]
+		if err != nil && err != io.EOF {
+			return buf, err
+		}
+		if int64(n) < more {
+			break
+		}
+	}
+	return buf, nil
 }
 
 // blocksHold gives the most bytes that the blocks of a zstd frame can hold; what
