@@ -208,9 +208,7 @@ func (c *checker) versions(ctx context.Context, name string, root fs.FS) error {
 		}
 		check := c.check
 		check.Kernel = side.facts
-		if sub, err := fs.Sub(root, "lib/firmware"); err == nil {
-			check.Firmware = sub
-		}
+		check.Firmware = stagedFirmware(root)
 		results, err := check.Tree(ctx, root, dir, c.step("checking modules of "+path.Base(dir)))
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -221,6 +219,19 @@ func (c *checker) versions(ctx context.Context, name string, root fs.FS) error {
 		}
 	}
 	return nil
+}
+
+// stagedFirmware is the directory of firmware of a tree, nil when it has none: then
+// nobody has begun to stage firmware, and a line for each file would say only that.
+func stagedFirmware(root fs.FS) fs.FS {
+	if info, err := fs.Stat(root, "lib/firmware"); err != nil || !info.IsDir() {
+		return nil
+	}
+	sub, err := fs.Sub(root, "lib/firmware")
+	if err != nil {
+		return nil
+	}
+	return sub
 }
 
 // ofKernel takes of the directories that of the kernel that was named, if it is

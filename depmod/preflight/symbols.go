@@ -200,7 +200,7 @@ func (r *resolver) find(name []byte, gpl bool) (found, bool) {
 		}
 	}
 	if e, ok := r.m.loaded.export(string(name)); ok && (!e.gpl || gpl) {
-		return found{e.export, e.owner}, true
+		return found(e), true
 	}
 	return found{}, false
 }
