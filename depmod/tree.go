@@ -28,6 +28,7 @@ type Tree struct {
 	Modified time.Time // when the newest of the module files was; zero when none could be opened
 
 	compat                      int
+	prefix                      byte
 	symbols                     map[string]owner
 	order, builtin, builtinInfo source
 }
@@ -102,7 +103,7 @@ type Options struct {
 // modules.dep, as with kmod. A cycle of dependencies is a [*CycleError]; the tree
 // that comes with it has no Deps.
 func Scan(ctx context.Context, fsys fs.FS, dir string, o Options) (*Tree, error) {
-	t := &Tree{Version: path.Base(dir), compat: o.Compat}
+	t := &Tree{Version: path.Base(dir), compat: o.Compat, prefix: o.Prefix}
 	if t.compat == 0 {
 		t.compat = 34
 	}
