@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -21,6 +22,7 @@ import (
 type choiceFlags struct {
 	modules []string // as operands or options name them
 	lists   []string
+	machine machineFlags
 }
 
 // choiceHelp explains the forms of a choice.
@@ -30,18 +32,22 @@ const choiceHelp = `A module is named by its name (virtio_net), a pattern of nam
 that it exports (symbol:crc32c). With ! in front it is left out, whatever else asks for it.`
 
 func (f *choiceFlags) add(flags *pflag.FlagSet) {
+	f.machine.add(flags)
 	flags.StringArrayVar(&f.lists, "module-list", nil, "take the modules that `FILE` names, one a line; # begins a comment, ? in front makes one optional")
 }
 
 // given tells whether anything is chosen.
-func (f *choiceFlags) given() bool { return len(f.modules)+len(f.lists) > 0 }
+func (f *choiceFlags) given() bool { return len(f.modules)+len(f.lists) > 0 || f.machine.given() }
 
 // maxChoiceList bounds a list of choices; the longest useful one names each module.
 const maxChoiceList = 16 << 20
 
 // choices reads what the options name. Those of the command line come last.
 func (f *choiceFlags) choices() ([]closure.Choice, error) {
-	var choices []closure.Choice
+	choices, err := f.machine.choices()
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range f.lists {
 		data, err := readBounded(name, maxChoiceList)
 		if err != nil {
@@ -129,7 +135,7 @@ func (f *choiceFlags) choose(root fs.FS, k *kernel) error {
 	for _, m := range set.BuiltIn {
 		k.Chosen.BuiltIn = append(k.Chosen.BuiltIn, m.Name)
 	}
-	k.Problems = append(k.Problems, problems...)
+	k.Problems = slices.Concat(k.Problems, f.machine.skipped, problems)
 	k.tree, err = k.tree.Subset(set.Has)
 	return err
 }

@@ -134,5 +134,5 @@ func (c *capture) skip(at, text string) {
 }
 
 func (c *capture) problem(at, text string) {
-	c.problems = append(c.problems, depmod.Problem{Rule: RuleCapture, Severity: depmod.Warning, Path: at, Text: text})
+	c.problems = append(c.problems, depmod.Problem{Rule: RuleCapture, Severity: depmod.Warning, Text: at + ": " + text})
 }

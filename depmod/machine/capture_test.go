@@ -86,7 +86,7 @@ func TestCaptureJunk(t *testing.T) {
 
 func TestCaptureLimits(t *testing.T) {
 	_, problems, err := Capture("x", strings.NewReader("pci:v1\n"+strings.Repeat("?\n", 1000)))
-	if err != nil || len(problems) != maxSkipped+1 || problems[maxSkipped].Text != "980 more lines are no modaliases either" {
+	if err != nil || len(problems) != maxSkipped+1 || problems[maxSkipped].Text != "x: 980 more lines are no modaliases either" {
 		t.Errorf("%d problems: %v, %v", len(problems), problems[len(problems)-1], err)
 	}
 	for _, text := range []string{"", "\n\n", "ELF\x7f", "/sys/devices/a/modalias\n", strings.Repeat("x", 3*maxLine)} {
