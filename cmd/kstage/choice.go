@@ -96,20 +96,28 @@ func resolve(root fs.FS, tree *depmod.Tree, choices []closure.Choice) (*closure.
 	return set, append(problems, set.Problems...), nil
 }
 
-// choiceError puts the ways out behind an error about choices.
+// choiceError puts the ways out behind errors about choices.
 func choiceError(dir string, err error) error {
-	err = fmt.Errorf("%s: %w", dir, err)
-	var unknown *closure.NotFoundError
-	var excluded *closure.ExcludedError
-	switch {
-	case errors.As(err, &unknown) && len(unknown.Near) > 0:
-		return withHint(err, "did you mean "+strings.Join(unknown.Near, ", ")+"?")
-	case errors.As(err, &unknown) && unknown.BuiltInUnknown:
-		return withHint(err, "it may be part of the kernel: the tree has no modules.builtin that would tell")
-	case errors.As(err, &excluded):
-		return withHint(err, fmt.Sprintf("leave out %s as well, or take %s", excluded.Module.Name, excluded.Needs.Name))
+	var near, hints []string
+	all, _ := err.(interface{ Unwrap() []error })
+	for _, one := range all.Unwrap() {
+		var unknown *closure.NotFoundError
+		var excluded *closure.ExcludedError
+		switch {
+		case errors.As(one, &excluded):
+			hints = append(hints, fmt.Sprintf("leave out %s as well, or take %s", excluded.Module.Name, excluded.Needs.Name))
+		case errors.As(one, &unknown) && len(unknown.Near) > 0:
+			near = append(near, unknown.Choice.Text+": "+strings.Join(unknown.Near, " or "))
+			hints = append(hints, "did you mean "+strings.Join(unknown.Near, " or ")+"?")
+		case errors.As(one, &unknown) && unknown.BuiltInUnknown:
+			hints = append(hints, "it may be part of the kernel: the tree has no modules.builtin that would tell")
+		}
 	}
-	return err
+	hint := strings.Join(slices.Compact(hints), "; ")
+	if len(near) > 1 {
+		hint = "similar names are: " + strings.Join(near, "; ")
+	}
+	return withHint(fmt.Errorf("%s: %w", dir, err), hint)
 }
 
 // A choiceReport is what --json says of a choice.

@@ -108,12 +108,8 @@ func (f *indexFlags) readConfig(root fs.FS, version string) (depmod.Config, []de
 
 func (f *indexFlags) indexOne(ctx context.Context, root fs.FS, dir string, o depmod.Options) (*kernel, error) {
 	tree, err := depmod.Scan(ctx, root, dir, o)
-	var cycle *depmod.CycleError
-	if errors.As(err, &cycle) {
-		return nil, withHint(fmt.Errorf("%s: %w", dir, err), "a symbol that two modules need from each other must move to a third one")
-	}
 	if err != nil {
-		return nil, err
+		return nil, cycleHint(dir, err)
 	}
 	if err := allUnreadable(tree); err != nil {
 		return nil, err
@@ -133,6 +129,15 @@ func (f *indexFlags) indexOne(ctx context.Context, root fs.FS, dir string, o dep
 		}
 	}
 	return k, nil
+}
+
+// cycleHint says what to do about modules that need each other.
+func cycleHint(dir string, err error) error {
+	var cycle *depmod.CycleError
+	if errors.As(err, &cycle) {
+		return withHint(fmt.Errorf("%s: %w", dir, err), "a symbol that two modules need from each other must move to a third one")
+	}
+	return err
 }
 
 // allUnreadable refuses a tree of which not one module could be read: its index

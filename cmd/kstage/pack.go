@@ -292,8 +292,11 @@ func (p *packer) kernelsBelow(ctx context.Context, root fs.FS) ([]*kernel, error
 	if len(dirs) > 0 {
 		return p.index.index(ctx, p.ui, root, dirs)
 	}
-	if p.index.kernelBuild != "" {
+	switch {
+	case p.index.kernelBuild != "":
 		return nil, fmt.Errorf("%s: --kernel-build is given, but there is no lib/modules/VERSION to complete", strings.Join(p.sources.names, ", "))
+	case p.choice.given():
+		return nil, fmt.Errorf("%s: modules are chosen, but there is no lib/modules/VERSION to take them from", strings.Join(p.sources.names, ", "))
 	}
 	if !p.json {
 		p.line("note", "there is no lib/modules/VERSION: the image has no kernel modules")

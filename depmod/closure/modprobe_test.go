@@ -45,7 +45,7 @@ func TestModprobeDirectives(t *testing.T) {
 		for _, name := range []string{"ext4", "vfat", "nic", "phy", "crc", "jbd2", "simd", "nls-iso8859-1", "fs-ext3", "fs-squashfs", "virtio",
 			"pci:v00001AF4d00001000sv00sd00bc00sc00i00", "of:NxTyCacme,nic-2", "disk", "crypto-crc", "symbol:simd_use", "nobody"} {
 			out, _ := exec.Command(modprobe, "-d", root, "-C", confFile, "-S", tree.Version, "-a", "-D", name).Output() // an error is no line
-			var lines, builtin []string // as here, those of the kernel last
+			var lines, builtin []string                                                                                 // as here, those of the kernel last
 			for line := range strings.Lines(string(out)) {
 				line = strings.TrimSpace(strings.Replace(line, root+"/"+dir+"/", "", 1))
 				if strings.HasPrefix(line, "builtin ") {

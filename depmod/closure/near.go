@@ -64,7 +64,7 @@ func nearest(text string, names []string) []string {
 		distance int
 	}
 	var found []candidate
-	most := 1 + len(text)/4
+	most := (len(text) + 2) / 4
 	for _, n := range names {
 		if len(text) > maxDistance || len(n) > 2*maxDistance {
 			continue
@@ -82,6 +82,9 @@ func nearest(text string, names []string) []string {
 	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(a.distance, b.distance) })
 	var near []string
 	for _, c := range found[:min(len(found), maxNear)] {
+		if found[0].distance <= most && c.distance > found[0].distance {
+			break // one is most likely meant
+		}
 		near = append(near, c.name)
 	}
 	return near
