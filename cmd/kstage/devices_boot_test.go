@@ -3,7 +3,9 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/kstage/kstage/depmod/machine"
 	"github.com/kstage/kstage/internal/boottest"
+	"github.com/kstage/kstage/internal/kotest"
 )
 
 // notShown are nodes that the kernel looks at without making a device of them, or
@@ -115,4 +118,75 @@ func compareDevices(t *testing.T, told, shown []string) {
 			t.Errorf("the device tree tells of %s; the kernel shows it: %v", alias, slices.Contains(shown, alias))
 		}
 	}
+}
+
+// maxVirtImage is what an image for qemu's virt machine with an ext4 root may have.
+const maxVirtImage = 5_000_000
+
+// TestBootDeviceTree packs all of a distribution's modules with a choice: what qemu's
+// own device tree asks for, and the profiles for what it does not tell. The machine
+// finds its disk and its network card, and mounts the ext4 file system on the disk.
+func TestBootDeviceTree(t *testing.T) {
+	dir := openDir(t)
+	m := boottest.Machine{Net: true, Disk: ext4Image(t, dir), Initrd: filepath.Join(dir, "image.cpio.gz")}
+	dtb := filepath.Join(dir, "virt.dtb")
+	boottest.DeviceTree(t, m, dtb)
+	root := openDir(t)
+	boottest.AddBusybox(t, root)
+	boottest.AddInit(t, root,
+		"modprobe-bymodalias busybox modprobe",
+		"wait-for /sys/class/net/eth0",
+		"wait-for /dev/vda",
+		"busybox mount -t ext4 -o ro /dev/vda /root",
+		"cat /root/etc/hello")
+	// the kernel calls /sbin/modprobe by itself: for fs-ext4, and ext4 for crypto-crc32c
+	if err := errors.Join(os.Mkdir(filepath.Join(root, "root"), 0o755), os.Mkdir(filepath.Join(root, "sbin"), 0o755),
+		os.Symlink("../bin/busybox", filepath.Join(root, "sbin/modprobe"))); err != nil {
+		t.Fatal(err)
+	}
+	kstage, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pack := exec.Command(kstage, "pack", kotest.LabTree(t, "xz"), root, "--dtb", dtb, "--profile", "virt,ext4", "-o", m.Initrd)
+	if out, err := pack.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	info, err := os.Stat(m.Initrd)
+	if err != nil || info.Size() > maxVirtImage {
+		t.Errorf("the image has %d bytes, more than %d (%v)", info.Size(), maxVirtImage, err)
+	}
+	t.Logf("the image has %d bytes", info.Size())
+	for _, r := range boottest.Results(t, boottest.Run(t, m)) {
+		if r.Exit != 0 {
+			t.Errorf("%s: exit %d\n%s", r.Command, r.Exit, r.Output)
+		}
+		if strings.HasPrefix(r.Command, "cat") && !strings.Contains(r.Output, "from the disk\n") {
+			t.Errorf("%s: %s", r.Command, r.Output)
+		}
+	}
+}
+
+// ext4Image makes a small file system and returns its path.
+func ext4Image(t *testing.T, dir string) string {
+	t.Helper()
+	mkfs, err := exec.LookPath("mkfs.ext4")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip("mkfs.ext4 is not installed (e2fsprogs)")
+	}
+	content := filepath.Join(dir, "content")
+	if err := os.MkdirAll(filepath.Join(content, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(content, "etc/hello"), []byte("from the disk\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(dir, "ext4.img")
+	if out, err := exec.Command(mkfs, "-q", "-d", content, image, "16M").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return image
 }

@@ -111,7 +111,8 @@ func (p *packer) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer p.sources.close()
-	if err := errors.Join(p.compress.open(), p.format.open()); err != nil {
+	_, wrong := p.choice.choices() // it costs little to know beforehand
+	if err := errors.Join(p.compress.open(), p.format.open(), wrong); err != nil {
 		return err
 	}
 	defer p.format.close()

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kstage/kstage/depmod"
 	"github.com/kstage/kstage/depmod/closure"
 	"github.com/kstage/kstage/internal/kotest"
 )
@@ -117,6 +118,43 @@ func TestLab(t *testing.T) {
 	r := newReference(t)
 	t.Run("devices", r.devices)
 	t.Run("profiles", r.profiles)
+	t.Run("closure", sameModules)
+}
+
+// sameModules: what package closure chooses for a device tree is what its list has.
+func sameModules(t *testing.T) {
+	tree, err := depmod.Scan(t.Context(), os.DirFS(kotest.LabTree(t, "plain")), "lib/modules/"+kotest.LabVersion(t), depmod.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog, err := closure.New(tree, closure.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range deviceTrees(t) {
+		choices, err := DeviceTree("", bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := catalog.Resolve(choices)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var got, want []string
+		for _, m := range set.Members {
+			if m.Mark == closure.Chosen {
+				got = append(got, m.Name)
+			}
+		}
+		for a := range readGolden(t, name) {
+			want = append(want, a.module)
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if want = slices.Compact(want); !slices.Equal(got, want) {
+			t.Errorf("%s: %v are chosen, the list has %v", name, got, want)
+		}
+	}
 }
 
 // devices compares what the lab's device trees ask for with testdata/lab: a line
