@@ -59,10 +59,7 @@ A DST of --add that ends in / is the directory to put SRC into; . is the root. A
 GLOB of --exclude without a slash matches names at any depth, one with a slash
 paths from the root; * and ? match no slash, ** any number of directories.
 
-All modules go into the image unless some are chosen, by --module, --module-list and
-the like: then these, what they need, and what their softdep and weakdep lines and the
-tree's modprobe.d ask for. kstage deps tells beforehand which these are.
-` + choiceHelp + `
+` + packChoice + choiceHelp + `
 
 ` + machineHelp() + `
 Where the kernel is known, the modules are checked as kstage check does: from --kernel,
@@ -99,9 +96,7 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
 	p.sources.add(flags)
 	p.format.add(flags)
 	p.index.add(flags)
-	flags.StringArrayVarP(&p.choice.modules, "module", "m", nil, "take only this module and what it needs: `NAME`, directory, alias, ...; ! in front leaves it out; may be given again")
-	p.choice.add(flags)
-	p.index.choose = p.choice.choose
+	p.choice.addModule(flags)
 	u.jsonFlag(cmd)
 	return cmd
 }
@@ -290,6 +285,7 @@ func (p *packer) kernelsBelow(ctx context.Context, root fs.FS) ([]*kernel, error
 	if err != nil {
 		return nil, err
 	}
+	p.index.choose = p.choice.choose
 	if len(dirs) > 0 {
 		return p.index.index(ctx, p.ui, root, dirs)
 	}
