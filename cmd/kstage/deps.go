@@ -40,9 +40,7 @@ word after the path:
   post   a softdep wants it to be loaded afterwards
   weak   it need not be loaded, but the kernel may ask for it: it should be there
 
-` + choiceHelp + `
-
-` + machineHelp() + `
+` + choiceHelp + "\n\n" + machineHelp() + `
 Softdep and weakdep lines of modules and of ROOT's own modprobe.d count. What is part of
 the kernel is known from modules.builtin and has no line. The modules themselves are
 read, so no index has to be there.`,
