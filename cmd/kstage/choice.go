@@ -22,6 +22,7 @@ import (
 type choiceFlags struct {
 	modules []string // as operands or options name them
 	lists   []string
+	machine machineFlags
 }
 
 // choiceHelp explains the forms of a choice.
@@ -43,18 +44,22 @@ func (f *choiceFlags) addModule(flags *pflag.FlagSet) {
 }
 
 func (f *choiceFlags) add(flags *pflag.FlagSet) {
+	f.machine.add(flags)
 	flags.StringArrayVar(&f.lists, "module-list", nil, "take the modules that `FILE` names, one a line; # begins a comment, ? in front makes one optional")
 }
 
 // given tells whether anything is chosen.
-func (f *choiceFlags) given() bool { return len(f.modules)+len(f.lists) > 0 }
+func (f *choiceFlags) given() bool { return len(f.modules)+len(f.lists) > 0 || f.machine.given() }
 
 // maxChoiceList bounds a list of choices; the longest useful one names each module.
 const maxChoiceList = 16 << 20
 
 // choices reads what the options name. Those of the command line come last.
 func (f *choiceFlags) choices() ([]closure.Choice, error) {
-	var choices []closure.Choice
+	choices, err := f.machine.choices()
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range f.lists {
 		data, err := readBounded(name, maxChoiceList)
 		if err != nil {
@@ -150,7 +155,7 @@ func (f *choiceFlags) choose(root fs.FS, k *kernel) error {
 	for _, m := range set.BuiltIn {
 		k.Chosen.BuiltIn = append(k.Chosen.BuiltIn, m.Name)
 	}
-	k.Problems = append(k.Problems, problems...)
+	k.Problems = slices.Concat(k.Problems, f.machine.skipped, problems)
 	k.tree, err = k.tree.Subset(set.Has)
 	return err
 }

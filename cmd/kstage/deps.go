@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,13 +40,13 @@ word after the path:
   post   a softdep wants it to be loaded afterwards
   weak   it need not be loaded, but the kernel may ask for it: it should be there
 
-` + choiceHelp + `
-
+` + choiceHelp + "\n\n" + machineHelp() + `
 Softdep and weakdep lines of modules and of ROOT's own modprobe.d count. What is part of
 the kernel is known from modules.builtin and has no line. The modules themselves are
 read, so no index has to be there.`,
 		Example: `  kstage deps -b ./rootfs fs-ext4
   kstage deps -b ./rootfs --why kernel/drivers/usb/ '!usb_storage'
+  kstage deps -b ./rootfs --why --dtb hifive-unmatched-a00.dtb
   kstage deps -b ./rootfs --dot virtio_net | dot -Tsvg > deps.svg
   kstage deps -b ./rootfs ext4 | cut -f1 | tar -C ./rootfs -cf modules.tar -T -`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -115,6 +116,7 @@ func (d *depsCommand) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	problems = slices.Concat(d.choice.machine.skipped, problems)
 	d.dir = tree.Dir
 	return d.output(set, append(ofMembers(tree.Problems, set), problems...))
 }

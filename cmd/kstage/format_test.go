@@ -23,7 +23,7 @@ func TestUBoot(t *testing.T) {
 	root := openDir(t)
 	boottest.AddInit(t, root, "cat /etc/boottest")
 	dtb := filepath.Join(openDir(t), "virt.dtb")
-	boottest.DeviceTree(t, dtb)
+	boottest.DeviceTree(t, boottest.Machine{}, dtb)
 	kernel := filepath.Join(kotest.Lab(t), "vmlinux")
 	for _, tt := range []struct {
 		name    string

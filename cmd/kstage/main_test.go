@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 //
 //	ko FILE…        makes FILE from the text form in FILE.txt
 //	image FILE…     likewise an initrd, see imagetest
+//	dtb FILE…       likewise a device tree, see deviceTree
 //	damage FILE N   turns over the bits of byte N
 //	cut FILE N      leaves the first N bytes
 //	nul FILE        ends its strings with NUL instead of newline
@@ -92,6 +93,11 @@ func runScripts(t *testing.T, dir string, variables map[string]string) {
 					b, err := imagetest.Image(ts.ReadFile(name + ".txt"))
 					ts.Check(err)
 					ts.Check(os.WriteFile(ts.MkAbs(name), b, 0o644))
+				}
+			},
+			"dtb": func(ts *testscript.TestScript, _ bool, args []string) {
+				for _, name := range args {
+					ts.Check(os.WriteFile(ts.MkAbs(name), deviceTree(ts.ReadFile(name+".txt")), 0o644))
 				}
 			},
 			"damage": edit(func(b []byte, n int) []byte { b[n] = ^b[n]; return b }),

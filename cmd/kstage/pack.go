@@ -61,6 +61,7 @@ paths from the root; * and ? match no slash, ** any number of directories.
 
 ` + packChoice + choiceHelp + `
 
+` + machineHelp() + `
 Where the kernel is known, the modules are checked as kstage check does: from --kernel,
 --fit-kernel or --kernel-build, or when its image lies in the tree's boot/ or in
 lib/modules/VERSION. One that would not load is a warning.
@@ -76,6 +77,7 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
   kstage pack ./rootfs -o initrd.img -c zstd:19 --kernel-build ../linux
   kstage pack ./rootfs --format fit --fit-kernel Image --fit-load 0x80200000
   kstage pack ./rootfs --module fs-ext4 --module kernel/drivers/virtio/
+  kstage pack ./rootfs --dtb jh7110-pine64-star64.dtb --profile ext4,mmc
   kstage pack ./rootfs -c none -o - | cpio -t`,
 		Args: operands(cobra.MinimumNArgs(1), "name the directory, tar or image to pack"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -104,7 +106,8 @@ func (p *packer) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer p.sources.close()
-	if err := errors.Join(p.compress.open(), p.format.open()); err != nil {
+	_, wrong := p.choice.choices() // it costs little to know beforehand
+	if err := errors.Join(p.compress.open(), p.format.open(), wrong); err != nil {
 		return err
 	}
 	defer p.format.close()

@@ -89,8 +89,9 @@ func (u *ui) error(err error) {
 // maxAlike is how many findings of one rule are printed; the rest is counted.
 const maxAlike = 10
 
-// problems prints findings, unless they go into a JSON report. The hint of a
-// rule is given once, behind the last finding that has it.
+// problems prints findings, unless they go into a JSON report; prefix is what comes
+// before the path of one. The hint of a rule is given once, behind the last finding
+// that has it.
 func (u *ui) problems(prefix string, problems []depmod.Problem) {
 	if u.json {
 		return
@@ -104,7 +105,10 @@ func (u *ui) problems(prefix string, problems []depmod.Problem) {
 		if p.Severity == depmod.Info {
 			label = "note"
 		}
-		u.line(label, "%s%v", prefix, p)
+		if p.Path != "" {
+			p.Path = prefix + p.Path
+		}
+		u.line(label, "%v", p)
 		if i+1 == len(problems) || problems[i+1].Hint != p.Hint {
 			u.hint(p.Hint)
 		}

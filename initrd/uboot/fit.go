@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"github.com/kstage/kstage/internal/fdt"
 )
 
 // FIT is a flattened image tree: a device tree blob that holds a ramdisk and,
@@ -91,7 +93,7 @@ func (f FIT) Size() (int64, error) {
 	if err := f.check(); err != nil {
 		return 0, err
 	}
-	_, total := f.blob(f.parts()).finish()
+	_, total := f.tree(f.parts()).Finish()
 	if total > math.MaxInt32 {
 		return 0, fmt.Errorf("fit: would have %d bytes, at most %d work", total, math.MaxInt32)
 	}
@@ -111,78 +113,88 @@ func (f FIT) Write(ctx context.Context, w io.Writer) error {
 		}
 		p.sum = h.Sum(nil)
 	}
-	b := f.blob(parts)
-	head, _ := b.finish()
+	b := f.tree(parts)
+	head, _ := b.Finish()
 	if _, err := w.Write(head); err != nil {
 		return fmt.Errorf("fit: %w", err)
 	}
-	for _, piece := range b.pieces {
-		if piece.part != nil {
-			if err := copyAgain(ctx, w, piece.part.data, sha256.New(), piece.part.sum); err != nil {
-				return fmt.Errorf("fit: %s: %w", piece.part.role, err)
+	for _, piece := range b.Pieces {
+		if piece.Section != nil {
+			p := parts[0] // the sections come in the order of the parts
+			parts = parts[1:]
+			if err := copyAgain(ctx, w, p.data, sha256.New(), p.sum); err != nil {
+				return fmt.Errorf("fit: %s: %w", p.role, err)
 			}
-		} else if _, err := w.Write(piece.bytes); err != nil {
+		} else if _, err := w.Write(piece.Bytes); err != nil {
 			return fmt.Errorf("fit: %w", err)
 		}
 	}
-	if _, err := w.Write(b.names); err != nil {
+	if _, err := w.Write(b.Names); err != nil {
 		return fmt.Errorf("fit: %w", err)
 	}
 	return nil
 }
 
-func (f FIT) blob(parts []*part) *blob {
-	b := newBlob()
-	b.begin("")
-	b.text("description", f.Name)
-	b.number("timestamp", f.Time)
-	b.number("#address-cells", max(1, uint32(len(address(f.Load))/4)))
-	b.begin("images")
+func (f FIT) tree(parts []*part) *fdt.Builder {
+	b := new(fdt.Builder)
+	b.Begin("")
+	b.Text("description", f.Name)
+	b.Number("timestamp", f.Time)
+	b.Number("#address-cells", max(1, uint32(len(address(f.Load))/4)))
+	b.Begin("images")
 	for _, p := range parts {
-		b.image(p)
+		p.add(b)
 	}
-	b.end()
-	b.begin("configurations")
-	b.text("default", "conf-1")
-	b.begin("conf-1")
-	b.text("description", f.Name)
+	b.End()
+	b.Begin("configurations")
+	b.Text("default", "conf-1")
+	b.Begin("conf-1")
+	b.Text("description", f.Name)
 	for _, p := range parts {
-		b.text(p.role, p.node)
+		b.Text(p.role, p.node)
 	}
-	b.end()
-	b.end()
-	b.end()
+	b.End()
+	b.End()
+	b.End()
 	return b
 }
 
-func (b *blob) image(p *part) {
-	b.begin(p.node)
-	b.text("description", p.description)
-	b.text("type", p.kind)
-	b.text("arch", "riscv")
+func (p *part) add(b *fdt.Builder) {
+	b.Begin(p.node)
+	b.Text("description", p.description)
+	b.Text("type", p.kind)
+	b.Text("arch", "riscv")
 	if p.linux {
-		b.text("os", "linux")
+		b.Text("os", "linux")
 	}
-	b.text("compression", "none")
+	b.Text("compression", "none")
 	if p.load != nil {
-		b.prop("load", p.load)
-		b.prop("entry", p.load)
+		b.Property("load", p.load)
+		b.Property("entry", p.load)
 	}
-	b.data("data", p)
-	b.begin("hash-1")
-	b.text("algo", "sha256")
-	b.prop("value", p.sum)
-	b.end()
-	b.end()
+	b.Section("data", p.data, dataAlign)
+	b.Begin("hash-1")
+	b.Text("algo", "sha256")
+	b.Property("value", p.sum)
+	b.End()
+	b.End()
 }
+
+// dataAlign is what the data of the images in a tree is aligned to.
+//
+// U-Boot hands a device tree on from where it lies when fdt_high says so, as in
+// qemu; then the kernel wants it on 8 bytes and is silent otherwise. The kernel
+// frees the memory of a ramdisk in whole pages, so none may hold a part of the
+// device tree, which it goes on reading.
+const dataAlign = 4096
 
 // kernelAlign is what the kernel asks of its address (arch/riscv/boot.rst).
 const kernelAlign = 2 << 20
 
 func (f FIT) check() error {
 	if f.DeviceTree != nil {
-		head := make([]byte, fdtHead)
-		if _, err := f.DeviceTree.ReadAt(head, 0); err != nil || binary.BigEndian.Uint32(head) != fdtMagic {
+		head := make([]byte, 8)
+		if _, err := f.DeviceTree.ReadAt(head, 0); err != nil || binary.BigEndian.Uint32(head) != fdt.Magic {
 			return errors.New("fit: the device tree is not a flattened one (a .dtb file)")
 		}
 		if n := binary.BigEndian.Uint32(head[4:]); int64(n) > f.DeviceTree.Size() {

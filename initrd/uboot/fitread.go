@@ -5,13 +5,14 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
-	"encoding/binary"
 	"fmt"
 	"hash"
 	"hash/crc32"
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/kstage/kstage/internal/fdt"
 )
 
 // hashes are the algorithms U-Boot knows.
@@ -26,7 +27,8 @@ var hashes = map[string]func() hash.Hash{
 
 // tree is what is of interest in a FIT.
 type tree struct {
-	*walker
+	*fdt.Tree
+	r           io.ReaderAt
 	description string
 	time        uint32
 	byDefault   string            // name of a configuration
@@ -38,8 +40,8 @@ type imageNode struct {
 	name, kind, arch string
 	hashes           []*hashNode
 
-	data           *property // in the tree
-	offset, behind *uint32   // mkimage -E: where they lie in the file, or behind the tree
+	data           *fdt.Property // in the tree
+	offset, behind *uint32       // mkimage -E: where they lie in the file, or behind the tree
 	size           *uint32
 }
 
@@ -49,12 +51,12 @@ type hashNode struct {
 }
 
 func openFIT(r io.ReaderAt) (*Image, error) {
-	w, err := newWalker(r)
+	blob, err := fdt.New(r)
 	if err != nil {
 		return nil, fmt.Errorf("fit: %w", err)
 	}
-	t := &tree{walker: w, ramdisks: make(map[string]string)}
-	if err := w.walk(t.property); err != nil {
+	t := &tree{Tree: blob, r: r, ramdisks: make(map[string]string)}
+	if err := t.Walk(t.node); err != nil {
 		return nil, fmt.Errorf("fit: %w", err)
 	}
 	node, err := t.ramdisk()
@@ -64,37 +66,46 @@ func openFIT(r io.ReaderAt) (*Image, error) {
 	return t.open(node)
 }
 
-// property takes in one property.
-func (t *tree) property(p property) (err error) {
-	switch {
-	case len(p.path) == 0:
-		return t.root(p)
-	case p.path[0] == "configurations":
-		return t.configuration(p)
-	case p.path[0] == "images" && len(p.path) == 2:
-		return t.image(p.path[1]).set(t, p)
-	case p.path[0] == "images" && len(p.path) == 3 && strings.HasPrefix(p.path[2], "hash"):
-		return t.image(p.path[1]).hash(p.path[2]).set(t, p)
+// node takes in one node.
+func (t *tree) node(n *fdt.Node) error {
+	for _, p := range n.Properties {
+		if err := t.property(n.Path, p); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (t *tree) root(p property) (err error) {
-	switch p.name {
+func (t *tree) property(path []string, p fdt.Property) error {
+	switch {
+	case len(path) == 0:
+		return t.root(p)
+	case path[0] == "configurations":
+		return t.configuration(path[1:], p)
+	case path[0] == "images" && len(path) == 2:
+		return t.image(path[1]).set(t, p)
+	case path[0] == "images" && len(path) == 3 && strings.HasPrefix(path[2], "hash"):
+		return t.image(path[1]).hash(path[2]).set(t, p)
+	}
+	return nil
+}
+
+func (t *tree) root(p fdt.Property) (err error) {
+	switch p.Name {
 	case "description":
-		t.description, err = t.string(p)
+		t.description, err = t.text(p)
 	case "timestamp":
-		t.time, err = t.number(p)
+		t.time, err = t.Number(p)
 	}
 	return err
 }
 
-func (t *tree) configuration(p property) (err error) {
+func (t *tree) configuration(path []string, p fdt.Property) (err error) {
 	switch {
-	case len(p.path) == 1 && p.name == "default":
-		t.byDefault, err = t.string(p)
-	case len(p.path) == 2 && p.name == "ramdisk":
-		t.ramdisks[p.path[1]], err = t.string(p)
+	case len(path) == 0 && p.Name == "default":
+		t.byDefault, err = t.text(p)
+	case len(path) == 1 && p.Name == "ramdisk":
+		t.ramdisks[path[0]], err = t.text(p)
 	}
 	return err
 }
@@ -109,12 +120,12 @@ func (t *tree) image(name string) *imageNode {
 	return t.images[len(t.images)-1]
 }
 
-func (n *imageNode) set(t *tree, p property) (err error) {
-	switch p.name {
+func (n *imageNode) set(t *tree, p fdt.Property) (err error) {
+	switch p.Name {
 	case "type":
-		n.kind, err = t.string(p)
+		n.kind, err = t.text(p)
 	case "arch":
-		n.arch, err = t.string(p)
+		n.arch, err = t.text(p)
 	case "data":
 		n.data = &p
 	case "data-position":
@@ -135,12 +146,12 @@ func (n *imageNode) hash(name string) *hashNode {
 	return n.hashes[len(n.hashes)-1]
 }
 
-func (h *hashNode) set(t *tree, p property) (err error) {
-	switch p.name {
+func (h *hashNode) set(t *tree, p fdt.Property) (err error) {
+	switch p.Name {
 	case "algo":
-		h.algorithm, err = t.string(p)
+		h.algorithm, err = t.text(p)
 	case "value":
-		h.value, err = t.bytes(p)
+		h.value, err = t.Bytes(p)
 	}
 	return err
 }
@@ -166,9 +177,9 @@ func (t *tree) place(n *imageNode) (off, size int64, err error) {
 	case n.offset != nil && n.size != nil:
 		return int64(*n.offset), int64(*n.size), nil
 	case n.behind != nil && n.size != nil:
-		return (t.total+3)&^3 + int64(*n.behind), int64(*n.size), nil
+		return (t.Size+3)&^3 + int64(*n.behind), int64(*n.size), nil
 	case n.data != nil:
-		return n.data.off, n.data.size, nil
+		return n.data.Off, n.data.Size, nil
 	}
 	return 0, 0, fmt.Errorf("fit: %s has no data", n.name)
 }
@@ -198,44 +209,16 @@ func (t *tree) open(n *imageNode) (*Image, error) {
 	return i, nil
 }
 
-// maxValue bounds the values that are read.
-const maxValue = 1024
-
-func (t *tree) bytes(p property) ([]byte, error) {
-	if p.size > maxValue {
-		return nil, fmt.Errorf("%s has %d bytes, more than %d", p.name, p.size, maxValue)
+// text reads a string; of a list of them the first.
+func (t *tree) text(p fdt.Property) (string, error) {
+	list, err := t.Strings(p)
+	if err != nil || len(list) == 0 {
+		return "", err
 	}
-	b := make([]byte, p.size)
-	if n, err := t.r.ReadAt(b, p.off); n < len(b) {
-		return nil, fmt.Errorf("%s: %w", p.name, cutOff(err))
-	}
-	return b, nil
+	return strings.ToValidUTF8(list[0], "?"), nil
 }
 
-// string reads a string; of a list of them the first.
-func (t *tree) string(p property) (string, error) {
-	if p.size > maxValue {
-		return "", fmt.Errorf("%s has %d bytes, more than %d", p.name, p.size, maxValue)
-	}
-	s, err := t.text(p.off, p.size)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", p.name, err)
-	}
-	return strings.ToValidUTF8(s, "?"), nil
-}
-
-func (t *tree) number(p property) (uint32, error) {
-	b, err := t.bytes(p)
-	if err == nil && len(b) != 4 {
-		err = fmt.Errorf("%s has %d bytes, not 4", p.name, len(b))
-	}
-	if err != nil {
-		return 0, err
-	}
-	return binary.BigEndian.Uint32(b), nil
-}
-
-func (t *tree) pointer(p property) (*uint32, error) {
-	v, err := t.number(p)
+func (t *tree) pointer(p fdt.Property) (*uint32, error) {
+	v, err := t.Number(p)
 	return &v, err
 }

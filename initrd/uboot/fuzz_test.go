@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"testing"
+
+	"github.com/kstage/kstage/internal/fdt"
 )
 
 // FuzzOpen: whatever comes in, an image or an error comes out; what is read is
@@ -44,37 +46,37 @@ func FuzzOpen(f *testing.F) {
 
 // compact is a FIT without the padding of ours, where more of what a fuzzer
 // changes matters.
-func compact(data func(*blob)) []byte {
-	b := newBlob()
-	b.begin("")
-	b.begin("images")
-	b.begin("r")
-	b.text("type", "ramdisk")
+func compact(data func(*fdt.Builder)) []byte {
+	b := new(fdt.Builder)
+	b.Begin("")
+	b.Begin("images")
+	b.Begin("r")
+	b.Text("type", "ramdisk")
 	data(b)
-	b.begin("hash")
-	b.text("algo", "crc32")
-	b.prop("value", []byte{0x79, 0xdc, 0xdd, 0x47})
-	b.end()
-	b.end()
-	b.end()
-	b.begin("configurations")
-	b.text("default", "c")
-	b.begin("c")
-	b.text("ramdisk", "r")
-	b.end()
-	b.end()
-	b.end()
-	p := flat(b)
+	b.Begin("hash")
+	b.Text("algo", "crc32")
+	b.Property("value", []byte{0x79, 0xdc, 0xdd, 0x47})
+	b.End()
+	b.End()
+	b.End()
+	b.Begin("configurations")
+	b.Text("default", "c")
+	b.Begin("c")
+	b.Text("ramdisk", "r")
+	b.End()
+	b.End()
+	b.End()
+	p := b.Bytes()
 	return append(p, make([]byte, -len(p)&3)...)
 }
 
 // Where the data lie: behind the tree or in it. They are "ok".
-func outside(b *blob) {
-	b.number("data-offset", 0)
-	b.number("data-size", 2)
+func outside(b *fdt.Builder) {
+	b.Number("data-offset", 0)
+	b.Number("data-size", 2)
 }
 
-func inside(b *blob) { b.prop("data", []byte("ok")) }
+func inside(b *fdt.Builder) { b.Property("data", []byte("ok")) }
 
 // The compact seeds reach their data.
 func TestCompact(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+
+	"github.com/kstage/kstage/internal/fdt"
 )
 
 // Format is a kind of wrapper.
@@ -28,7 +30,7 @@ func Detect(head []byte) Format {
 		switch binary.BigEndian.Uint32(head) {
 		case legacyMagic:
 			return FormatLegacy
-		case fdtMagic:
+		case fdt.Magic:
 			return FormatFIT
 		}
 	}

@@ -3,13 +3,13 @@ package uboot
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
-	"math"
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/kstage/kstage/internal/fdt"
 )
 
 // Data of sizes that fill up words and pages, and that do not.
@@ -36,19 +36,10 @@ func kernelImage(n int) []byte {
 
 // deviceTree is an empty one.
 func deviceTree() []byte {
-	b := newBlob()
-	b.begin("")
-	b.end()
-	return flat(b)
-}
-
-// flat finishes a tree that has no images.
-func flat(b *blob) []byte {
-	p, _ := b.finish()
-	for _, piece := range b.pieces {
-		p = append(p, piece.bytes...)
-	}
-	return append(p, b.names...)
+	var b fdt.Builder
+	b.Begin("")
+	b.End()
+	return b.Bytes()
 }
 
 func section(p []byte) *io.SectionReader {
@@ -163,7 +154,7 @@ func TestDamagedFIT(t *testing.T) {
 		image[i] ^= 0x10
 	}
 	for n := 4; n < len(image); n++ {
-		if err := drain(image[:n]); !errors.Is(err, errCutOff) {
+		if err := drain(image[:n]); !errors.Is(err, fdt.ErrCutOff) {
 			t.Errorf("cut off at %d: %v", n, err)
 		}
 	}
@@ -180,9 +171,9 @@ func drain(image []byte) error {
 	return err
 }
 
-// What the reader refuses, and what it says.
+// What the reader refuses, and what it says. What is wrong with the tree itself
+// is internal/fdt's.
 func TestRefused(t *testing.T) {
-	be := binary.BigEndian
 	good := wrapped(t, FIT{Ramdisk: section(ramdisk)})
 	at := func(s string) int { return bytes.Index(good, []byte(s)) }
 	tests := []struct {
@@ -190,17 +181,9 @@ func TestRefused(t *testing.T) {
 		damage func(p []byte)
 		want   string
 	}{
-		{"version", func(p []byte) { be.PutUint32(p[20:], 16) }, "the tree has version 16"},
-		{"struct", func(p []byte) { be.PutUint32(p[36:], math.MaxUint32) }, "the struct block, bytes 56 to 4294967351"},
-		{"strings", func(p []byte) { be.PutUint32(p[12:], 3) }, "the strings block, bytes 3 to"},
-		{"many strings", func(p []byte) { be.PutUint32(p[32:], maxNames+1); be.PutUint32(p[4:], 1<<30) }, "more than 65536"},
-		{"token", func(p []byte) { p[fdtStruct+3] = 7 }, "fit: offset 56: there is no token 7"},
-		{"no root", func(p []byte) { p[fdtStruct+3], p[fdtStruct+7] = tokenNop, tokenNop }, "a property lies outside of the tree"},
-		{"end", func(p []byte) { p[fdtStruct+3] = tokenNodeEnd }, "a node ends that has not begun"},
-		{"long property", func(p []byte) { p[fdtStruct+12] = 0x10 }, "leads out of the block"},
-		{"property name", func(p []byte) { p[fdtStruct+16] = 1 }, "a property's name is at 16777216 of"},
-		{"no end", func(p []byte) { be.PutUint32(p[36:], be.Uint32(p[36:])-4) }, "the block ends in the middle of a node"},
-		{"early end", func(p []byte) { be.PutUint32(p[at("images")-4:], tokenEnd) }, "the tree ends in the middle of a node"},
+		{"version", func(p []byte) { p[23] = 16 }, "fit: the tree has version 16"},
+		{"struct", func(p []byte) { p[36] = 0xff }, "fit: the struct block, bytes 56 to 42"},
+		{"token", func(p []byte) { p[59] = 7 }, "fit: offset 56: there is no token 7"},
 		{"no ramdisk", func(p []byte) { copy(p[at("ramdisk\x00"):], "rumdisk") }, "there is no ramdisk ramdisk-1, which conf-1 names"},
 		{"hash", func(p []byte) { copy(p[at("sha256"):], "sha257") }, `hash-1: there is no algorithm "sha257"`},
 		{"no data", func(p []byte) { copy(p[at("\x00data\x00"):], "\x00dada") }, "ramdisk-1 has no data"},
@@ -216,44 +199,32 @@ func TestRefused(t *testing.T) {
 
 // Trees that cost more than they should.
 func TestLimits(t *testing.T) {
-	build := func(fill func(*blob)) []byte {
-		b := newBlob()
-		b.begin("")
-		fill(b)
-		b.end()
-		return flat(b)
-	}
 	tests := []struct {
 		name string
-		tree []byte
+		fill func(*fdt.Builder)
 		want string
 	}{
-		{"tokens", build(func(b *blob) {
-			b.add(bytes.Repeat([]byte{0, 0, 0, tokenNop}, maxTokens))
-		}), "more than 1048576 tokens"},
-		{"depth", build(func(b *blob) {
-			for range maxDepth {
-				b.begin("x")
-			}
-		}), "nested more than 16 deep"},
-		{"name", build(func(b *blob) { b.begin(strings.Repeat("x", maxName+1)) }), "node name: does not end in a zero byte"},
-		{"value", build(func(b *blob) { b.text("description", strings.Repeat("x", maxValue)) }), "description has 1025 bytes, more than 1024"},
-		{"hashes", build(func(b *blob) {
-			b.begin("images")
-			b.begin("r")
-			b.text("type", "ramdisk")
-			b.text("data", "")
+		{"value", func(b *fdt.Builder) { b.Text("description", strings.Repeat("x", fdt.MaxValue)) }, "description has 1025 bytes, more than 1024"},
+		{"hashes", func(b *fdt.Builder) {
+			b.Begin("images")
+			b.Begin("r")
+			b.Text("type", "ramdisk")
+			b.Text("data", "")
 			for i := range maxHashes + 1 {
-				b.begin("hash-" + string(rune('a'+i)))
-				b.text("algo", "sha512")
-				b.end()
+				b.Begin("hash-" + string(rune('a'+i)))
+				b.Text("algo", "sha512")
+				b.End()
 			}
-			b.end()
-			b.end()
-		}), "r has 9 hashes, more than 8"},
+			b.End()
+			b.End()
+		}, "r has 9 hashes, more than 8"},
 	}
 	for _, tt := range tests {
-		if err := drain(tt.tree); err == nil || !strings.Contains(err.Error(), tt.want) {
+		var b fdt.Builder
+		b.Begin("")
+		tt.fill(&b)
+		b.End()
+		if err := drain(b.Bytes()); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
 		}
 	}

@@ -18,6 +18,7 @@ package boottest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,9 +33,10 @@ import (
 	"github.com/kstage/kstage/internal/kotest"
 )
 
-// Machine is a riscv64 machine of qemu's kind "virt" with one hart: two take
-// twice as long to boot. The zero value of each field but Initrd is useful.
+// Machine is a riscv64 machine with one hart: two take twice as long to boot. The
+// zero value of each field but Initrd is useful.
 type Machine struct {
+	Kind    string        // qemu's name of it: virt (default) or sifive_u, SiFive's HiFive Unleashed
 	Kernel  string        // path of the kernel image; default: the lab's Debian kernel
 	Initrd  string        // path of the image to boot
 	Append  string        // kernel parameters besides console=ttyS0 panic=-1
@@ -115,23 +117,32 @@ func start(t testing.TB, timeout, silence time.Duration,
 	return out.String(), err
 }
 
-// What is the same for all machines.
 const (
 	defaultMemory  = "512M"
 	defaultTimeout = 3 * time.Minute
 	bootargs       = "console=ttyS0 panic=-1"
 )
 
+// kinds are what differs between the kinds of machines. The Unleashed has a hart
+// of its own for other work, on which Linux cannot run; nothing that Linux knows
+// powers it off.
+var kinds = map[string]struct {
+	harts, bootargs string
+}{
+	"":         {"1", bootargs},
+	"sifive_u": {"2", "console=ttySIF0 panic=-1 boottest.restart"},
+}
+
 func (m Machine) args() []string {
-	memory := m.Memory
-	if memory == "" {
-		memory = defaultMemory
-	}
-	args := []string{
-		"-M", "virt", "-m", memory, "-nographic", "-no-reboot",
-		"-kernel", m.Kernel, "-initrd", m.Initrd,
-		"-append", strings.TrimSpace(bootargs + " " + m.Append),
-	}
+	return append(m.hardware(""),
+		"-no-reboot", "-kernel", m.Kernel, "-initrd", m.Initrd,
+		"-append", strings.TrimSpace(kinds[m.Kind].bootargs+" "+m.Append))
+}
+
+// hardware is what tells qemu which machine to make; options go with its kind.
+func (m Machine) hardware(options string) []string {
+	args := []string{"-M", cmp.Or(m.Kind, "virt") + options,
+		"-m", cmp.Or(m.Memory, defaultMemory), "-smp", kinds[m.Kind].harts, "-nographic"}
 	if m.Net {
 		args = append(args, "-netdev", "user,id=n0", "-device", "virtio-net-device,netdev=n0")
 	}
@@ -140,6 +151,19 @@ func (m Machine) args() []string {
 			"-device", "virtio-blk-device,drive=d0")
 	}
 	return args
+}
+
+// DeviceTree writes the device tree that qemu makes for m to path.
+func DeviceTree(t testing.TB, m Machine, path string) {
+	t.Helper()
+	qemu, err := exec.LookPath("qemu-system-riscv64")
+	if err != nil {
+		skip(t, "qemu-system-riscv64 is not installed")
+	}
+	out, err := exec.Command(qemu, m.hardware(",dumpdtb="+comma(path))...).CombinedOutput()
+	if err != nil || !exists(path) {
+		t.Fatalf("qemu: %v\n%s", err, out)
+	}
 }
 
 // comma writes a path for an option: a comma in it would begin the next option,

@@ -53,19 +53,6 @@ func RunUBoot(t testing.TB, u UBoot) string {
 	return retry(t, func() (string, error) { return u.boot(t, qemu, silence) })
 }
 
-// DeviceTree writes the device tree of the machine to path.
-func DeviceTree(t testing.TB, path string) {
-	t.Helper()
-	qemu, err := exec.LookPath("qemu-system-riscv64")
-	if err != nil {
-		skip(t, "qemu-system-riscv64 is not installed")
-	}
-	out, err := exec.Command(qemu, "-M", "virt,dumpdtb="+comma(path), "-m", defaultMemory, "-nographic").CombinedOutput()
-	if err != nil || !exists(path) {
-		t.Fatalf("qemu: %v\n%s", err, out)
-	}
-}
-
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil

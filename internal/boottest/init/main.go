@@ -46,8 +46,17 @@ func main() {
 	}
 	log.printf("boottest: done")
 	unix.Sync()
-	err = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	err = unix.Reboot(ending())
 	log.printf("boottest: power off: %v", err)
+}
+
+// ending is how the machine ends. One that cannot power itself off is started with
+// boottest.restart, and by a qemu that ends instead of starting it again.
+func ending() int {
+	if cmdline, _ := os.ReadFile("/proc/cmdline"); strings.Contains(string(cmdline), "boottest.restart") {
+		return unix.LINUX_REBOOT_CMD_RESTART
+	}
+	return unix.LINUX_REBOOT_CMD_POWER_OFF
 }
 
 // setUp mounts what nearly every program expects. A mount that fails shows in
