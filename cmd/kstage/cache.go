@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime/debug"
 
@@ -25,6 +28,20 @@ type moduleCache struct {
 
 func cacheFlag(flags *pflag.FlagSet, off *bool) {
 	flags.BoolVar(off, "no-cache", false, "read every module anew, and remember nothing for the next run")
+}
+
+// scan is depmod.Scan with what earlier runs remember, unless that is not wanted.
+func scan(ctx context.Context, root fs.FS, dir string, o depmod.Options, noCache bool) (*depmod.Tree, error) {
+	cache := new(moduleCache)
+	if !noCache {
+		cache = openModuleCache(path.Base(dir))
+	}
+	o.Cache = cache.facts
+	tree, err := depmod.Scan(ctx, root, dir, o)
+	if err == nil {
+		cache.save()
+	}
+	return tree, err
 }
 
 // openModuleCache opens the cache for a kernel version. Trees of the same version

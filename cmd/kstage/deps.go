@@ -22,6 +22,7 @@ type depsCommand struct {
 	choice         choiceFlags
 	base, version  string
 	maxModuleSize  byteSize
+	noCache        bool
 	why, tree, dot bool
 	dir            string
 }
@@ -63,6 +64,7 @@ read, so no index has to be there.`,
 	flags.BoolVar(&d.why, "why", false, "print behind each path, and a tab, who wants it")
 	flags.BoolVar(&d.tree, "tree", false, "print what each module needs below it, set in")
 	flags.BoolVar(&d.dot, "dot", false, "print a graph for graphviz")
+	cacheFlag(flags, &d.noCache)
 	flags.Var(&d.maxModuleSize, "max-module-size", "largest unpacked module, such as 512M (default 1G)")
 	d.choice.add(flags)
 	u.jsonFlag(cmd)
@@ -106,8 +108,8 @@ func (d *depsCommand) run(ctx context.Context) error {
 		return err
 	}
 	restore := boundMemory(indexMemory)
-	tree, err := depmod.Scan(ctx, root, dir, depmod.Options{Config: config, MaxModuleSize: int64(d.maxModuleSize),
-		Progress: d.step("reading modules of " + path.Base(dir))})
+	tree, err := scan(ctx, root, dir, depmod.Options{Config: config, MaxModuleSize: int64(d.maxModuleSize),
+		Progress: d.step("reading modules of " + path.Base(dir))}, d.noCache)
 	restore()
 	if err != nil {
 		return cycleHint(dir, err)

@@ -88,16 +88,10 @@ func (f *indexFlags) index(ctx context.Context, u *ui, root fs.FS, dirs []string
 		if o.Config, problems, err = f.readConfig(root, path.Base(dir)); err != nil {
 			return nil, err
 		}
-		cache := new(moduleCache)
-		if !f.noCache {
-			cache = openModuleCache(path.Base(dir))
-		}
-		o.Cache = cache.facts
 		k, err := f.indexOne(ctx, root, dir, o)
 		if err != nil {
 			return nil, err
 		}
-		cache.save()
 		k.Problems = append(problems, k.Problems...)
 		u.problems(k.Dir+"/", k.Problems)
 		kernels = append(kernels, k)
@@ -115,7 +109,7 @@ func (f *indexFlags) readConfig(root fs.FS, version string) (depmod.Config, []de
 }
 
 func (f *indexFlags) indexOne(ctx context.Context, root fs.FS, dir string, o depmod.Options) (*kernel, error) {
-	tree, err := depmod.Scan(ctx, root, dir, o)
+	tree, err := scan(ctx, root, dir, o, f.noCache)
 	if err != nil {
 		return nil, cycleHint(dir, err)
 	}
