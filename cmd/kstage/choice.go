@@ -51,6 +51,11 @@ func (f *choiceFlags) add(flags *pflag.FlagSet) {
 // given tells whether anything is chosen.
 func (f *choiceFlags) given() bool { return len(f.modules)+len(f.lists) > 0 || f.machine.given() }
 
+// files are those that the options name.
+func (f *choiceFlags) files() []string {
+	return slices.Concat(f.lists, f.machine.trees, f.machine.captures)
+}
+
 // maxChoiceList bounds a list of choices; the longest useful one names each module.
 const maxChoiceList = 16 << 20
 

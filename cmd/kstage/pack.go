@@ -59,9 +59,7 @@ A DST of --add that ends in / is the directory to put SRC into; . is the root. A
 GLOB of --exclude without a slash matches names at any depth, one with a slash
 paths from the root; * and ? match no slash, ** any number of directories.
 
-` + packChoice + choiceHelp + `
-
-` + machineHelp() + `
+` + packChoice + choiceHelp + "\n\n" + machineHelp() + `
 Where the kernel is known, the modules are checked as kstage check does: from --kernel,
 --fit-kernel or --kernel-build, or when its image lies in the tree's boot/ or in
 lib/modules/VERSION. One that would not load is a warning.
@@ -255,7 +253,8 @@ func (p *packer) nameOutput(m initrd.Method) error {
 
 // spares refuses to write the image over what it is made from.
 func (p *packer) spares() error {
-	return p.sources.spares(p.output, p.early, p.compress.configPath, p.kernelImage)
+	others := []string{p.early, p.compress.configPath, p.kernelImage}
+	return p.sources.spares(p.output, append(others, p.choice.files()...)...)
 }
 
 // imageName is the default name: that of the first source, then .cpio and the
