@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +29,7 @@ type bootCase struct {
 	params string
 	flags  int
 	keep   bool // stays loaded for the cases after it
+	newer  bool // not for the older kernel, which faults
 	// unpredicted cases are those whose log depends on addresses: only the errno counts.
 	unpredicted bool
 }
@@ -69,9 +71,12 @@ func TestKernels(t *testing.T) {
 	} {
 		for _, k := range []*bootKernel{k612, k61} {
 			t.Run(k.facts.Release.Value+"/"+boot.name, func(t *testing.T) {
-				modules := k.files(t, boot.cases)
-				results := k.boot(t, boot.cmdline, boot.cases, modules)
-				k.compare(t, boot.cmdline, boot.cases, modules, results)
+				cases := boot.cases
+				if k.is61() {
+					cases = slices.DeleteFunc(slices.Clone(cases), func(c bootCase) bool { return c.newer })
+				}
+				files := k.files(t, cases)
+				k.compare(t, boot.cmdline, cases, files, k.boot(t, boot.cmdline, cases, files))
 			})
 		}
 	}
