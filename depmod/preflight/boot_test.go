@@ -4,6 +4,7 @@ package preflight
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -26,6 +27,7 @@ type bootCase struct {
 	build  func(*moduleSpec)        // changes the module that every kernel loads
 	change func([]byte) []byte      // and then its bytes
 	file   func(*bootKernel) []byte // instead of both
+	module string                   // the name to unload, when it is not that of the case
 	params string
 	flags  int
 	keep   bool // stays loaded for the cases after it
@@ -67,7 +69,7 @@ func TestKernels(t *testing.T) {
 		{"plain", "", allBootCases()},
 		{"blacklist", "module_blacklist=black_one,black-two,,black_three modprobe.blacklist=plain", blacklistCases()},
 		{"enforced", "module.sig_enforce", signatureCases()},
-		{"lockdown", "lockdown=integrity", signatureCases()},
+		{"lockdown", "lockdown=integrity", lockdownCases()},
 	} {
 		for _, k := range []*bootKernel{k612, k61} {
 			t.Run(k.facts.Release.Value+"/"+boot.name, func(t *testing.T) {
@@ -125,7 +127,7 @@ func (k *bootKernel) boot(t testing.TB, cmdline string, cases []bootCase, files 
 		}
 		commands = append(commands, fmt.Sprintf("insmod /%s.ko %d %s", c.name, c.flags, c.params))
 		if !c.keep {
-			commands = append(commands, "rmmod "+moduleNameOf(c.name, files[i]))
+			commands = append(commands, "rmmod "+cmp.Or(c.module, moduleNameOf(c.name, files[i])))
 		}
 	}
 	boottest.AddInit(t, dir, commands...)
@@ -151,7 +153,7 @@ func moduleNameOf(name string, file []byte) string {
 
 // compare holds the predictions against what the kernel did.
 func (k *bootKernel) compare(t *testing.T, cmdline string, cases []bootCase, files [][]byte, results []boottest.Result) {
-	state := &ootState{k.facts, &Loaded{modules: map[string]*loadedModule{}, exports: map[string]loadedExport{}, printed: map[string]bool{}}}
+	state := &ootState{k.facts, newLoaded()}
 	loaded := 0
 	for i, c := range cases {
 		did := results[0]
@@ -194,9 +196,14 @@ func kernelLines(output string) string {
 		if line == "" || notTheLoader.MatchString(line) {
 			continue
 		}
+		line = strings.Replace(line, "\x7f", `\x7f`, 1) // as dmesg shows it
 		lines = append(lines, strings.Replace(line, "Lockdown: init: ", "Lockdown: insmod: ", 1))
 	}
 	return strings.Join(lines, "\n")
 }
 
 var notTheLoader = regexp.MustCompile(`^(insmod /.*: errno|random: |clocksource: |input: |sched_clock: )`)
+
+func newLoaded() *Loaded {
+	return &Loaded{modules: map[string]*loadedModule{}, exports: map[string]loadedExport{}, printed: map[string]string{}}
+}

@@ -109,6 +109,10 @@ func relocSectionCases() []bootCase {
 		{name: "far_addend", build: func(s *moduleSpec) {
 			s.reloc(uint32(elf.R_RISCV_PCREL_HI20), "_printk", -1<<40)
 		}, unpredicted: true},
+		{name: "far_addend_call", build: func(s *moduleSpec) {
+			s.reloc(uint32(elf.R_RISCV_RELAX), ".text", 0)
+			s.reloc(uint32(elf.R_RISCV_CALL_PLT), "_printk", 1<<40)
+		}, unpredicted: true},
 		{name: "pair", build: func(s *moduleSpec) {
 			s.Relocs = []kotest.Reloc{{Section: ".data", Type: 35, Symbol: "_printk"}, {Section: ".data", Type: 39, Symbol: ".text"}}
 		}},

@@ -80,6 +80,7 @@ func sectionCases() (cases []bootCase) {
 		{".shstrtab", "size", headSize, true, []uint64{0, 8}}, {".shstrtab", "offset", headOffset, true, []uint64{1 << 30}},
 		{".shstrtab", "type", headType, false, []uint64{1}},
 		{".text", "size", headSize, true, []uint64{1 << 30, 1<<64 - 1}}, {".text", "offset", headOffset, true, []uint64{1 << 30}},
+		{".data", "name", headName, false, []uint64{250}},
 		{".text", "flags", headFlags, true, []uint64{7}}, {".debug", "flags", headFlags, true, []uint64{5, 7, 1 << 31}},
 		{".modinfo", "flags", headFlags, true, []uint64{0}}, {".modinfo", "type", headType, false, []uint64{0, 8}}, {".modinfo", "size", headSize, true, []uint64{0}},
 		{thisModule, "flags", headFlags, true, []uint64{0, 1}}, {thisModule, "type", headType, false, []uint64{7, 8}},
@@ -109,7 +110,7 @@ func sectionCases() (cases []bootCase) {
 			return b
 		}},
 		bootCase{name: "no_this_module", build: func(s *moduleSpec) { s.removeSection(thisModule) }},
-		bootCase{name: "two_this_modules", build: func(s *moduleSpec) { s.Sections = append(s.Sections, *s.section(thisModule)) }},
+		bootCase{name: "two_this_modules", newer: true, build: func(s *moduleSpec) { s.Sections = append(s.Sections, *s.section(thisModule)) }},
 		bootCase{name: "two_modinfos", build: func(s *moduleSpec) {
 			s.Sections = append(s.Sections, kotest.Section{Name: ".modinfo", Flags: elf.SHF_ALLOC, Data: []byte("license=GPL\x00")})
 		}},

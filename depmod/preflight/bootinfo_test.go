@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kstage/kstage/internal/elf64"
 	"github.com/kstage/kstage/internal/kotest"
 )
 
@@ -142,7 +143,10 @@ func btfCases() (cases []bootCase) {
 		"no_types": "\x9f\xeb\x01\x00\x18\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00",
 		"version":  "\x9f\xeb\x02\x00\x18\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00",
 		"flags":    "\x9f\xeb\x01\x01\x18\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00",
-		"claims":   "\x9f\xeb\x01\x00\x18\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00",
+		"claims":   btf(24, 0, 1<<16, 0, 1), "gap": btf(24, 4, 0, 0, 1), "far": btf(24, 1<<16, 0, 0, 1), "strings": btf(24, 0, 0, 0, 1<<16), "rest": btf(24, 0, 0, 0, 0),
+		"no_zero": btf(24, 0, 0, 0, 1)[:24] + "x", "strings_first": btf(24, 1, 0, 0, 1), "no_strings": btf(24, 0, 0, 1, 0), "header": btf(200, 0, 0, 0, 1),
+		"header_long": btf(25, 0, 0, 0, 0), "header_longer": btf(28, 0, 0, 0, 1)[:24] + "\x01\x00\x00\x00\x00", "header_short": btf(8, 0, 0, 0, 0)[:8],
+		"no_data": btf(24, 0, 0, 0, 0)[:24],
 	} {
 		for _, flags := range []elf.SectionFlag{0, elf.SHF_ALLOC} {
 			cases = append(cases, bootCase{name: fmt.Sprintf("btf_%s_%d", name, flags), build: func(s *moduleSpec) {
@@ -151,6 +155,15 @@ func btfCases() (cases []bootCase) {
 		}
 	}
 	return sorted(cases)
+}
+
+// btf is a header with its fields, and the empty string behind it.
+func btf(header, typeOff, typeSize, textOff, textSize uint32) string {
+	b := []byte{0x9f, 0xeb, 1, 0}
+	for _, v := range []uint32{header, typeOff, typeSize, textOff, textSize} {
+		b = elf64.Order.AppendUint32(b, v)
+	}
+	return string(append(b, 0))
 }
 
 // compressedCases hand compressed files to the kernel.
@@ -165,8 +178,7 @@ func compressedCases() (cases []bootCase) {
 			b[7] = 4
 			return b
 		},
-		"xz_damaged":  func(b []byte) []byte { b = kotest.XZ(b); b[200] ^= 1; return b },
-		"xz_trailing": func(b []byte) []byte { return append(kotest.XZ(b), "more"...) },
+		"xz_damaged": func(b []byte) []byte { b = kotest.XZ(b); b[200] ^= 1; return b },
 	} {
 		for _, flags := range []int{0, CompressedFile} {
 			cases = append(cases, bootCase{name: fmt.Sprintf("packed_%s_%d", name, flags), change: pack, flags: flags})
