@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/kstage/kstage/depmod/index"
 )
@@ -23,25 +24,58 @@ type File struct {
 // the lists that were missing and are made. Problems are what did not find its
 // way into an index.
 func (t *Tree) Files() ([]File, []Problem) {
-	ix := indexer{tree: t}
-	symbols := t.sortedSymbols()
+	x, problems := t.indexes()
 	files := append(t.madeFiles(), []File{
 		{Name: "modules.dep", Write: text("", t.dep)},
-		{Name: "modules.dep.bin", Write: ix.depIndex().writeTo},
+		{Name: "modules.dep.bin", Write: x.deps.writeTo},
 		{Name: "modules.alias", Write: text("# Aliases extracted from modules themselves.\n", t.lines("alias", "alias"))},
-		{Name: "modules.alias.bin", Write: ix.aliases().writeTo},
+		{Name: "modules.alias.bin", Write: x.aliases.writeTo},
 		{Name: "modules.softdep", Write: text("# Soft dependencies extracted from modules themselves.\n", t.lines("softdep", "softdep"))},
 		{Name: "modules.weakdep", Write: text("# Weak dependencies extracted from modules themselves.\n", t.lines("weakdep", "weakdep"))},
-		{Name: "modules.symbols", Write: text("# Aliases for symbols, used by symbol_request().\n", symbols.text)},
-		{Name: "modules.symbols.bin", Write: ix.symbolIndex(symbols).writeTo},
-		{Name: "modules.builtin.bin", Write: ix.builtins().writeTo},
-		{Name: "modules.builtin.alias.bin", Write: ix.builtinAliases().writeTo},
-		{Name: "modules.devname", Write: text("", ix.devname())},
+		{Name: "modules.symbols", Write: text("# Aliases for symbols, used by symbol_request().\n", x.symbolList.text)},
+		{Name: "modules.symbols.bin", Write: x.symbols.writeTo},
+		{Name: "modules.builtin.bin", Write: x.builtins.writeTo},
+		{Name: "modules.builtin.alias.bin", Write: x.builtinAliases.writeTo},
+		{Name: "modules.devname", Write: text("", x.devname)},
 	}...)
 	if t.compat < 33 {
 		files = slices.DeleteFunc(files, func(f File) bool { return f.Name == "modules.weakdep" })
 	}
-	return files, ix.problems
+	return files, problems
+}
+
+// indexes are what the files are written from.
+type indexes struct {
+	deps, aliases, symbols, builtins, builtinAliases trie
+
+	symbolList symbolList
+	devname    func(*bufio.Writer)
+}
+
+// indexes fills them side by side. The problems come in the order of the files.
+func (t *Tree) indexes() (x indexes, problems []Problem) {
+	parts := []func(*indexer){
+		func(ix *indexer) { x.deps = ix.depIndex() },
+		func(ix *indexer) { x.aliases = ix.aliases() },
+		func(ix *indexer) {
+			x.symbolList = t.sortedSymbols()
+			x.symbols = ix.symbolIndex(x.symbolList)
+		},
+		func(ix *indexer) { x.builtins = ix.builtins() },
+		func(ix *indexer) { x.builtinAliases = ix.builtinAliases() },
+		func(ix *indexer) { x.devname = ix.devname() },
+	}
+	found := make([][]Problem, len(parts))
+	var wg sync.WaitGroup
+	for i, fill := range parts {
+		wg.Go(func() {
+			ix := indexer{tree: t}
+			fill(&ix)
+			found[i] = ix.problems
+		})
+	}
+	wg.Wait()
+	return x, slices.Concat(found...)
 }
 
 func (t *Tree) madeFiles() []File {
@@ -109,24 +143,22 @@ func (t *Tree) lines(word, key string) func(w *bufio.Writer) {
 
 // symbolList is every exported symbol with its owner, in the order of kmod's
 // hash table.
-type symbolList []struct {
-	name  string
+type symbolList []exported
+
+type exported struct {
+	hashed
 	owner *Module
 }
 
 // sortedSymbols leaves out the kernel's own symbols, which no module offers.
 func (t *Tree) sortedSymbols() symbolList {
-	names := make([]string, 0, len(t.symbols))
+	list := make(symbolList, 0, len(t.symbols))
 	for name, o := range t.symbols {
 		if o.module != nil {
-			names = append(names, name)
+			list = append(list, exported{hashedName(name, symbolBuckets), o.module})
 		}
 	}
-	slices.SortFunc(names, compareHashed(symbolBuckets))
-	list := make(symbolList, len(names))
-	for i, name := range names {
-		list[i].name, list[i].owner = name, t.symbols[name].module
-	}
+	slices.SortFunc(list, func(a, b exported) int { return a.compare(b.hashed) })
 	return list
 }
 
@@ -158,12 +190,15 @@ func (x trie) writeTo(w io.Writer) error {
 	return err
 }
 
-func (ix *indexer) newTrie() trie {
+// newTrie makes an index with room for so many entries.
+func (ix *indexer) newTrie(entries int) trie {
 	layout := index.PreOrder
 	if ix.tree.compat < 34 {
 		layout = index.PostOrder
 	}
-	return trie{&index.Builder{Layout: layout}}
+	x := trie{&index.Builder{Layout: layout}}
+	x.Grow(entries)
+	return x
 }
 
 // add enters a value; one with other than 7-bit characters does not fit the
@@ -188,7 +223,7 @@ func (ix *indexer) normalized(path, alias string) (string, bool) {
 }
 
 func (ix *indexer) depIndex() trie {
-	deps := ix.newTrie()
+	deps := ix.newTrie(len(ix.tree.Modules))
 	for i, m := range ix.tree.Modules {
 		ix.add(deps, m.Path, m.Name, string(m.appendDep(nil)), uint32(i))
 	}
@@ -196,7 +231,15 @@ func (ix *indexer) depIndex() trie {
 }
 
 func (ix *indexer) aliases() trie {
-	aliases := ix.newTrie()
+	number := 0
+	for _, m := range ix.tree.Modules {
+		if m.Info != nil {
+			for range m.Info.All("alias") {
+				number++
+			}
+		}
+	}
+	aliases := ix.newTrie(number)
 	for i, m := range ix.tree.Modules {
 		if m.Info == nil {
 			continue
@@ -211,7 +254,7 @@ func (ix *indexer) aliases() trie {
 }
 
 func (ix *indexer) symbolIndex(symbols symbolList) trie {
-	x := ix.newTrie()
+	x := ix.newTrie(len(symbols))
 	for _, s := range symbols {
 		ix.add(x, s.owner.Path, "symbol:"+s.name, s.owner.Name, uint32(s.owner.index))
 	}
@@ -224,7 +267,7 @@ func (ix *indexer) builtins() trie {
 		ix.problems = append(ix.problems, missing(RuleBuiltin, builtinName))
 		return trie{}
 	}
-	x := ix.newTrie()
+	x := ix.newTrie(0)
 	for line := range bytes.Lines(ix.tree.builtin.data) {
 		if c := line[0] | 0x20; c < 'a' || c > 'z' {
 			p := warning(RuleBuiltin, builtinName, "", "the line %q is no module path", line)
@@ -245,7 +288,7 @@ func (ix *indexer) builtinAliases() trie {
 		ix.problems = append(ix.problems, missing(RuleBuiltinInfo, builtinInfoName))
 		return trie{}
 	}
-	x := ix.newTrie()
+	x := ix.newTrie(0)
 	for data := string(ix.tree.builtinInfo.data); ; {
 		entry, rest, ended := strings.Cut(data, "\x00")
 		if !ended {

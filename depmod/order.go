@@ -51,12 +51,21 @@ const (
 	symbolBuckets = 2048
 )
 
-// compareHashed orders names as kmod walks a hash table: by bucket, then by
-// bytes.
-func compareHashed(buckets uint32) func(a, b string) int {
-	return func(a, b string) int {
-		return cmp.Or(cmp.Compare(superFastHash(a)%buckets, superFastHash(b)%buckets), strings.Compare(a, b))
+// hashed is what kmod walks a hash table by: the bucket, then the name's bytes.
+type hashed struct {
+	bucket uint32
+	name   string
+}
+
+func hashedName(name string, buckets uint32) hashed {
+	return hashed{superFastHash(name) % buckets, name}
+}
+
+func (h hashed) compare(other hashed) int {
+	if h.bucket != other.bucket {
+		return cmp.Compare(h.bucket, other.bucket)
 	}
+	return strings.Compare(h.name, other.name)
 }
 
 // errOrderLine: kmod then does not sort at all.
@@ -95,14 +104,26 @@ func sortModules(modules []*Module, lines []string, last bool) {
 			place[line] = i
 		}
 	}
-	at := func(m *Module) int {
-		if i, ok := place[orderKey(m.Path)]; ok {
-			return i
-		}
-		return len(lines)
+	type key struct {
+		place  int
+		hash   hashed
+		module *Module
 	}
-	hashed := compareHashed(moduleBuckets)
-	slices.SortFunc(modules, func(a, b *Module) int {
-		return cmp.Or(cmp.Compare(at(a), at(b)), hashed(a.Name, b.Name))
+	keys := make([]key, len(modules))
+	for i, m := range modules {
+		at, listed := place[orderKey(m.Path)]
+		if !listed {
+			at = len(lines)
+		}
+		keys[i] = key{at, hashedName(m.Name, moduleBuckets), m}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		if a.place != b.place {
+			return cmp.Compare(a.place, b.place)
+		}
+		return a.hash.compare(b.hash)
 	})
+	for i, k := range keys {
+		modules[i] = k.module
+	}
 }

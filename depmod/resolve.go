@@ -25,7 +25,16 @@ type need struct {
 // symbolTable maps every exported symbol to its owner; of several owners the
 // last in module order has it, before the kernel.
 func (t *Tree) symbolTable(kernel *KernelSymbols, prefix byte) map[string]owner {
-	table := make(map[string]owner)
+	size := 0
+	if kernel != nil {
+		size = len(kernel.crcs)
+	}
+	for _, m := range t.Modules {
+		if m.Info != nil {
+			size += len(m.Info.Exports)
+		}
+	}
+	table := make(map[string]owner, size)
 	if kernel != nil {
 		for name, crc := range kernel.crcs {
 			table[name] = owner{crc: crc}

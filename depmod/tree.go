@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/kstage/kstage/internal/chroot"
 	"github.com/kstage/kstage/modinfo"
@@ -24,6 +25,7 @@ type Tree struct {
 	Dir      string    // the module directory in the file system, free of links
 	Modules  []*Module // in the order of all index files
 	Problems []Problem // what was found on the way
+	Modified time.Time // when the newest of the module files was; zero when none could be opened
 
 	compat                      int
 	symbols                     map[string]owner
@@ -37,12 +39,13 @@ type Module struct {
 	Info *modinfo.Module // nil when the file could not be read
 	Deps []*Module       // all it needs, also indirectly; users before the used
 
-	file   found
-	err    error // why Info is nil
-	direct []need
-	index  int // place in Tree.Modules
-	users  int
-	rank   int // topological number; users have lower ones
+	file     found
+	modified time.Time
+	err      error // why Info is nil
+	direct   []need
+	index    int // place in Tree.Modules
+	users    int
+	rank     int // topological number; users have lower ones
 }
 
 // Direct yields the modules that m itself needs, in order of first use, each
@@ -61,6 +64,8 @@ type Options struct {
 	Workers int
 	// MaxModuleSize limits one unpacked module, see [modinfo.Reader.MaxSize].
 	MaxModuleSize int64
+	// Cache remembers what modules say, nil does not. Facts are the same with it.
+	Cache *Cache
 	// Progress, if set, is called now and then with the number of modules read.
 	Progress func(done, total int)
 
@@ -111,6 +116,9 @@ func Scan(ctx context.Context, fsys fs.FS, dir string, o Options) (*Tree, error)
 		return nil, err
 	}
 	for _, m := range t.Modules {
+		if m.modified.After(t.Modified) {
+			t.Modified = m.modified
+		}
 		if m.err != nil {
 			p := failure(RuleModule, m.Path, m.err)
 			p.Hint = moduleHint(m.err)
@@ -176,14 +184,15 @@ func (t *Tree) readModules(ctx context.Context, o Options) error {
 	var wg sync.WaitGroup
 	for range min(workers, len(t.Modules)) {
 		wg.Go(func() {
-			r := modinfo.Reader{MaxSize: o.MaxModuleSize, WithoutCRCs: o.Kernel == nil || !o.Kernel.Versions}
+			r := cacheReader{cache: o.Cache}
+			r.MaxSize, r.WithoutCRCs = o.MaxModuleSize, o.Kernel == nil || !o.Kernel.Versions
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= len(t.Modules) {
 					return
 				}
 				m := t.Modules[i]
-				m.Info, m.err = readModule(&r, m.file)
+				m.Info, m.modified, m.err = readModule(&r, &m.file)
 				if n := done.Add(1); o.Progress != nil {
 					o.Progress(int(n), len(t.Modules))
 				}
@@ -194,24 +203,31 @@ func (t *Tree) readModules(ctx context.Context, o Options) error {
 	return ctx.Err()
 }
 
-func readModule(r *modinfo.Reader, file found) (*modinfo.Module, error) {
+// readModule reads what a module says, and when its file was modified.
+func readModule(r *cacheReader, file *found) (*modinfo.Module, time.Time, error) {
+	if m, info := r.unchanged(file); m != nil {
+		return m, info.ModTime(), nil
+	}
 	f, err := file.fsys.Open(file.real)
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
 	defer f.Close()
-	if at, ok := f.(io.ReaderAt); ok {
-		info, err := f.Stat()
-		if err != nil {
-			return nil, err
-		}
-		return r.Read(at, info.Size())
-	}
-	b, err := io.ReadAll(f)
+	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
-	return r.Read(bytes.NewReader(b), int64(len(b)))
+	at, ok := f.(io.ReaderAt)
+	if !ok {
+		b, err := io.ReadAll(f)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		m, err := r.Read(bytes.NewReader(b), int64(len(b)))
+		return m, info.ModTime(), err
+	}
+	m, err := r.read(at, info, file.real)
+	return m, info.ModTime(), err
 }
 
 // moduleHint is the way out for a module that cannot be read.

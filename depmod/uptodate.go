@@ -21,12 +21,9 @@ func UpToDate(fsys fs.FS, dir string, o Options) (bool, error) {
 	if err != nil {
 		return false, nil // which the caller finds out when it writes
 	}
-	fresh := func(name string, mustExist bool) bool {
-		info, err := fs.Lstat(fsys, name)
-		return err == nil && !info.ModTime().After(dep.ModTime()) || err != nil && !mustExist
-	}
+	fresh := func(info fs.FileInfo) bool { return !info.ModTime().After(dep.ModTime()) }
 	for _, name := range []string{orderName, builtinName, builtinInfoName} {
-		if !fresh(path.Join(real, name), false) {
+		if info, err := fs.Lstat(fsys, path.Join(real, name)); err == nil && !fresh(info) {
 			return false, nil
 		}
 	}
@@ -45,7 +42,10 @@ func UpToDate(fsys fs.FS, dir string, o Options) (bool, error) {
 		return false, err
 	}
 	for _, m := range modules {
-		if !listed[m.Path] || !fresh(m.file.real, true) {
+		if !listed[m.Path] {
+			return false, nil
+		}
+		if info, err := m.file.stat(); err != nil || !fresh(info) {
 			return false, nil
 		}
 	}

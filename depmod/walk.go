@@ -36,6 +36,19 @@ type found struct {
 	fsys fs.FS
 	path string // as walked, below the module directory; absolute if outside
 	real string // where it is in fsys, free of links
+
+	entry fs.DirEntry // as it was listed; nil for a link
+}
+
+// stat describes the file. Where the listing has done so already, as on file systems
+// that do not say there which entries are directories, it is not asked again.
+func (f *found) stat() (fs.FileInfo, error) {
+	if f.entry != nil {
+		if info, err := f.entry.Info(); err == nil {
+			return info, nil
+		}
+	}
+	return fs.Lstat(f.fsys, f.real)
 }
 
 // walker collects the module files below a directory.
@@ -79,14 +92,16 @@ func (w *walker) entries(entries []fs.DirEntry, rel, real string, above []string
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	for _, e := range entries {
 		if name := e.Name(); !w.config.excluded(name) {
-			w.entry(e.Type(), path.Join(rel, name), path.Join(real, name), above)
+			w.entry(e, path.Join(rel, name), path.Join(real, name), above)
 		}
 	}
 }
 
-func (w *walker) entry(typ fs.FileMode, rel, real string, above []string) {
+func (w *walker) entry(e fs.DirEntry, rel, real string, above []string) {
+	typ := e.Type()
 	if typ&fs.ModeSymlink != 0 {
 		var err error
+		e = nil
 		if typ, real, err = w.follow(real); err != nil {
 			w.dangling(rel, err)
 			return
@@ -100,7 +115,7 @@ func (w *walker) entry(typ fs.FileMode, rel, real string, above []string) {
 		p.mode = typ
 		w.problems = append(w.problems, p)
 	case ModuleSuffix(rel) != "":
-		w.files = append(w.files, found{w.fsys, rel, real})
+		w.files = append(w.files, found{w.fsys, rel, real, e})
 	}
 }
 

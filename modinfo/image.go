@@ -10,15 +10,24 @@ import (
 // which only the needed pieces are read. Every access goes through at or scan,
 // which check it against the size.
 type image struct {
-	mem  []byte      // the bytes, when they are in memory
-	file io.ReaderAt // else where to read them
-	size uint64
-	// Pieces of the file that were read ahead, since they hold much that is
-	// small: its beginning and, from tailOff, its end.
-	head, tail []byte
-	tailOff    uint64
+	mem    []byte      // the bytes, when they are in memory
+	file   io.ReaderAt // else where to read them
+	size   uint64
+	pieces []piece // of the file, that were read ahead
+	room   []byte  // what the pieces stand in; used again for the next module
 	// chunk is the room that scan reads a file through.
 	chunk []byte
+}
+
+type piece struct {
+	off  uint64
+	data []byte
+}
+
+// reset takes another file.
+func (m *image) reset(file io.ReaderAt, size uint64) {
+	m.mem, m.file, m.size = nil, file, size
+	m.pieces, m.room = m.pieces[:0], m.room[:0]
 }
 
 // at returns n bytes at off, valid until the next module is read.
@@ -26,15 +35,23 @@ func (m *image) at(off, n uint64) ([]byte, error) {
 	if off > m.size || n > m.size-off {
 		return nil, malformed(off, "%d bytes are wanted, the file has %d", n, m.size)
 	}
-	switch {
-	case m.mem != nil:
-		return m.mem[off : off+n], nil
-	case off+n <= uint64(len(m.head)):
-		return m.head[off : off+n], nil
-	case off >= m.tailOff && off-m.tailOff+n <= uint64(len(m.tail)):
-		return m.tail[off-m.tailOff:][:n], nil
+	if b, ok := m.have(off, n); ok {
+		return b, nil
 	}
 	return m.readNew(off, n)
+}
+
+// have returns bytes that are in memory.
+func (m *image) have(off, n uint64) ([]byte, bool) {
+	if m.mem != nil {
+		return m.mem[off : off+n], true
+	}
+	for _, p := range m.pieces {
+		if size := uint64(len(p.data)); off >= p.off && off-p.off <= size && n <= size-(off-p.off) {
+			return p.data[off-p.off:][:n], true
+		}
+	}
+	return nil, false
 }
 
 // readNew reads into new room, which grows only as far as there is something to
@@ -52,45 +69,41 @@ func (m *image) readNew(off, n uint64) ([]byte, error) {
 	return b, nil
 }
 
-// ahead is how many bytes are read at once of a file's beginning, and before
-// its section table, where the linker puts the section names.
-const ahead = 4 << 10
+// mostAhead bounds what is read ahead in one piece; no module of a distribution
+// has more symbol names.
+const mostAhead = 1 << 20
 
-// readHead reads the beginning of a file.
-func (m *image) readHead() error {
-	if m.mem != nil {
+// readAhead reads from off to end, or to the end of the file, in one go: a system
+// call takes as long as copying some thousand bytes. What is too much, or there
+// already, is left to at.
+func (m *image) readAhead(off, end uint64) error {
+	end = min(end, m.size)
+	if off >= end || end-off > mostAhead {
 		return nil
 	}
-	b := slices.Grow(m.head[:0], ahead)[:min(m.size, ahead)]
-	m.head = b
-	return m.read(b, 0)
-}
-
-// readTail reads the end of a file, from a little before off on; not when the
-// end is so far away that something else than a section table must be there.
-func (m *image) readTail(off uint64) error {
-	const far = 64 << 10
-	if m.mem != nil || off >= m.size || m.size-off > far {
-		m.tail = m.tail[:0]
+	if _, ok := m.have(off, end-off); ok {
 		return nil
 	}
-	m.tailOff = off - min(off, ahead)
-	n := int(m.size - m.tailOff)
-	m.tail = slices.Grow(m.tail[:0], n)[:n]
-	return m.read(m.tail, m.tailOff)
+	n := int(end - off)
+	if cap(m.room)-len(m.room) < n {
+		m.room = make([]byte, 0, max(2*cap(m.room), n)) // the pieces before keep theirs
+	}
+	b := m.room[len(m.room):][:n]
+	if err := m.read(b, off); err != nil {
+		return err
+	}
+	m.room = m.room[:len(m.room)+n]
+	m.pieces = append(m.pieces, piece{off, b})
+	return nil
 }
 
 // scan hands the n bytes at off to each, in pieces that are multiples of step.
 func (m *image) scan(off, n, step uint64, each func([]byte) error) error {
-	if m.mem != nil {
-		b, err := m.at(off, n)
-		if err != nil {
-			return err
-		}
-		return each(b)
-	}
 	if off > m.size || n > m.size-off {
 		return malformed(off, "%d bytes are wanted, the file has %d", n, m.size)
+	}
+	if b, ok := m.have(off, n); ok {
+		return each(b)
 	}
 	if m.chunk == nil {
 		m.chunk = make([]byte, scanChunk)

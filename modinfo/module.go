@@ -117,8 +117,11 @@ type Reader struct {
 	WithSignature, WithSections bool
 
 	unpacker unpacker
-	room     image             // its buffers are used again
-	names    map[string]string // symbol names already seen, so that each is kept once
+	room     image // its buffers are used again, as are those of the next two
+	symtab   symtab
+	versions []version
+	names    map[string]*name // of symbols already seen
+	module   int              // number of the module that is being read, from 1
 }
 
 // ReadFile reads all of the module at path. Errors name it.
@@ -179,10 +182,10 @@ func (r *Reader) Read(src io.ReaderAt, size int64) (*Module, error) {
 // but of xz only those blocks that will be asked for when these are few.
 func (r *Reader) open(packing Compression, src io.ReaderAt, size, limit int64) (*image, error) {
 	img := &r.room
-	img.mem, img.file, img.size = nil, src, uint64(size)
+	img.reset(src, uint64(size))
 	if packing == XZ && (r.WithoutSymbols || r.WithoutCRCs) {
 		if blocks := r.unpacker.blocks(src, size, limit); blocks != nil {
-			img.file, img.size = blocks, uint64(blocks.Size())
+			img.reset(blocks, uint64(blocks.Size()))
 			return img, nil
 		}
 	}
@@ -209,6 +212,9 @@ func (r *Reader) parse(img *image) (*Module, error) {
 		m.Data = elf.ELFDATA2MSB
 	}
 	known := o.knownSections()
+	if err := o.readSmall(&known); err != nil {
+		return nil, err
+	}
 	if known[secModinfo].exists {
 		info, err := o.content(known[secModinfo])
 		if err != nil {
@@ -268,6 +274,20 @@ func (o *object) knownSections() (known [secCount]section) {
 	return known
 }
 
+// readSmall reads the small sections ahead, which linkers put side by side.
+func (o *object) readSmall(known *[secCount]section) error {
+	from, to, sum := o.size, uint64(0), uint64(0)
+	for _, k := range []int{secModinfo, secKsymtabStrings, secVersions, secExtCRCs, secExtNames, secBuildID} {
+		if s := known[k]; s.exists {
+			from, to, sum = min(from, s.off), max(to, s.off+s.size), sum+s.size
+		}
+	}
+	if from < to && to-from > sum+ahead {
+		return nil
+	}
+	return o.readAhead(from, to)
+}
+
 func (o *object) content(s section) ([]byte, error) {
 	if !s.exists || s.size == 0 {
 		return nil, nil
@@ -278,10 +298,10 @@ func (o *object) content(s section) ([]byte, error) {
 // parseFields splits .modinfo: strings parted by one or more NULs, a last one
 // without NUL counts too. A byte that stands all alone is no string to kmod.
 func parseFields(info []byte) []Field {
-	fields := []Field{}
 	if len(bytes.TrimLeft(info, "\x00")) <= 1 {
-		return fields
+		return []Field{}
 	}
+	fields := make([]Field, 0, min(bytes.Count(info, []byte{0}), len(info)/2)+1)
 	for s := range strings.SplitSeq(string(info), "\x00") {
 		if s == "" {
 			continue

@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/kstage/kstage/internal/xz"
+	"github.com/kstage/kstage/internal/zstdframe"
 )
 
 // Compression is how a module file is packed.
@@ -65,7 +66,7 @@ type unpacker struct {
 // unpack returns the unpacked bytes, valid until the next call. They never
 // take more than limit bytes; growth follows what was really decoded.
 func (u *unpacker) unpack(c Compression, r io.ReaderAt, size, limit int64) ([]byte, error) {
-	packed, err := readAll(u.packed[:0], io.NewSectionReader(r, 0, size), limit)
+	packed, err := readFile(u.packed[:0], r, size)
 	if cap(packed) > cap(u.packed) {
 		u.packed = packed
 	}
@@ -155,7 +156,7 @@ func (u *unpacker) unzstd(packed []byte, limit int64) ([]byte, error) {
 	room := max(int64(cap(u.plain)), 8*int64(len(packed)))
 	var h zstd.Header
 	if h.Decode(packed) == nil && h.HasFCS {
-		if h.FrameContentSize > blocksHold(packed[h.HeaderSize:]) {
+		if _, holds, _ := zstdframe.Blocks(packed[h.HeaderSize:]); h.FrameContentSize > holds {
 			return nil, errors.New("the size in the header is more than the blocks can hold")
 		}
 		room = max(room, int64(min(h.FrameContentSize, uint64(limit))))
@@ -176,31 +177,23 @@ func (u *unpacker) unzstd(packed []byte, limit int64) ([]byte, error) {
 	}
 }
 
-// blocksHold gives the most bytes that the blocks of a zstd frame can hold; what
-// is cut off counts for nothing (RFC 8878, 3.1.1.2).
-//
-//	3 bytes, little-endian: bit 0 last block, bits 1-2 type, bits 3-23 size
-//	type 0: size bytes as they are; 1: one byte, size times; 2: size bytes that
-//	hold at most 128 KiB
-func blocksHold(b []byte) uint64 {
-	held := uint64(0)
-	for len(b) > 3 {
-		head := uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16
-		size := int(head >> 3)
-		space, holds := size, uint64(size)
-		switch head >> 1 & 3 {
-		case 1:
-			space = 1
-		case 2:
-			holds = 128 << 10
+// readFile appends the size bytes of r to buf, or what there is of them. Room
+// grows only as far as there is something to read.
+func readFile(buf []byte, r io.ReaderAt, size int64) ([]byte, error) {
+	const step = 1 << 20
+	for have := int64(0); have < size; have = int64(len(buf)) {
+		more := min(size-have, max(have, step))
+		buf = slices.Grow(buf, int(more))
+		n, err := r.ReadAt(buf[have:have+more], have)
+		buf = buf[:have+int64(n)]
+		if err != nil && err != io.EOF {
+			return buf, err
 		}
-		held += holds
-		if head&1 != 0 || 3+space > len(b) {
+		if int64(n) < more {
 			break
 		}
-		b = b[3+space:]
 	}
-	return held
+	return buf, nil
 }
 
 // readAll appends all of r to buf, up to limit bytes in total.

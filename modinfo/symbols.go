@@ -34,9 +34,10 @@ type symbol struct {
 // of them.
 func (r *Reader) readSymbols(m *Module, o *object, known *[secCount]section) error {
 	if r.names == nil {
-		r.names = make(map[string]string)
+		r.names = make(map[string]*name)
 	}
-	tab, err := o.readSymtab(known, r.WithoutCRCs)
+	r.module++
+	tab, err := r.readSymtab(o, known)
 	if err != nil {
 		return err
 	}
@@ -49,37 +50,49 @@ func (r *Reader) readSymbols(m *Module, o *object, known *[secCount]section) err
 	if tab.badUndef {
 		return malformed(known[secSymtab].off, "the name of an undefined symbol lies outside the string table")
 	}
-	versions, err := o.readVersions(known)
-	if err != nil {
+	if err := r.readVersions(o, known); err != nil {
 		return err
 	}
-	m.Imports = r.imports(tab.undefined, versions)
+	m.Imports = r.imports(tab.undefined, r.versions)
 	return nil
 }
 
-// readSymtab reads the symbol table; nil when there is none. With short, the
-// local symbols are left out where that is sure to change nothing but checksums.
-func (o *object) readSymtab(known *[secCount]section, short bool) (*symtab, error) {
+// readSymtab reads the symbol table; nil when there is none. Where checksums are
+// not wanted, the local symbols are left out if that is sure to change nothing
+// else.
+func (r *Reader) readSymtab(o *object, known *[secCount]section) (*symtab, error) {
 	sym, str := known[secSymtab], known[secStrtab]
 	size := o.pick(16, 24)
 	if !sym.exists || !str.exists || sym.size == 0 || str.size == 0 || sym.size%size != 0 {
 		return nil, nil
 	}
+	locals := uint64(sym.info)
+	short := r.WithoutCRCs && locals > 0 && locals <= sym.size/size
+	if from := sym.off + locals*size; short && from <= str.off {
+		if err := o.readAhead(from, str.off+str.size); err != nil { // the linker puts one behind the other
+			return nil, err
+		}
+	}
 	strtab, err := o.content(str)
 	if err != nil {
 		return nil, err
 	}
-	if locals := uint64(sym.info); short && locals > 0 && locals <= sym.size/size {
-		t := &symtab{strtab: strtab}
+	t := &r.symtab
+	if short {
+		t.reset(strtab)
 		if err := o.scanSymbols(t, sym, locals); err != nil {
 			return nil, err
 		}
-		if ok, err := o.tailSuffices(t, known); ok || err != nil {
+		if ok, err := r.tailSuffices(o, t, known); ok || err != nil {
 			return t, err
 		}
 	}
-	t := &symtab{strtab: strtab}
+	t.reset(strtab)
 	return t, o.scanSymbols(t, sym, 0)
+}
+
+func (t *symtab) reset(strtab []byte) {
+	*t = symtab{strtab: strtab, crcs: t.crcs[:0], undefined: t.undefined[:0]}
 }
 
 // tailSuffices tells whether the non-local symbols, which t holds, tell all that
@@ -87,7 +100,7 @@ func (o *object) readSymtab(known *[secCount]section, short bool) (*symtab, erro
 // are there too, or else local (newer kernels): then the names must be
 // those of __ksymtab_strings, one for one, and __kcrctab must have a word for
 // each. Whatever does not fit is left to the full scan.
-func (o *object) tailSuffices(t *symtab, known *[secCount]section) (bool, error) {
+func (r *Reader) tailSuffices(o *object, t *symtab, known *[secCount]section) (bool, error) {
 	all := bytes.Count(t.strtab, []byte(crcPrefix))
 	if t.badName || all == len(t.crcs) {
 		return !t.badName, nil
@@ -99,25 +112,29 @@ func (o *object) tailSuffices(t *symtab, known *[secCount]section) (bool, error)
 	if err != nil {
 		return false, err
 	}
-	names := make(map[string]bool, all)
-	for name := range bytes.SplitSeq(exported, []byte{0}) {
-		if len(name) > 0 {
-			names[string(name)] = true
+	names := 0
+	for text := range bytes.SplitSeq(exported, []byte{0}) {
+		if len(text) == 0 {
+			continue
+		}
+		if n := r.intern(text); n.exporter != r.module {
+			n.exporter = r.module
+			names++
 		}
 	}
-	for rest := t.strtab; len(names) == all; {
+	for rest := t.strtab; names == all; {
 		i := bytes.Index(rest, []byte("\x00"+crcPrefix))
 		if i < 0 {
 			break
 		}
 		rest = rest[i+1:]
-		name := cString(rest, 0)
-		if !names[string(name[len(crcPrefix):])] {
+		text := cString(rest, 0)
+		if n := r.names[string(text[len(crcPrefix):])]; n == nil || n.exporter != r.module {
 			return false, nil
 		}
-		t.crcs = append(t.crcs, symbol{name: name})
+		t.crcs = append(t.crcs, symbol{name: text})
 	}
-	return len(t.crcs) == all && len(names) == all, nil
+	return len(t.crcs) == all && names == all, nil
 }
 
 // scanSymbols passes over the symbols from number first on. A riscv64 module has
@@ -204,7 +221,7 @@ func (r *Reader) exports(o *object, tab *symtab, ksymtab section) ([]Export, err
 			if err != nil {
 				return nil, err
 			}
-			exports[i] = Export{r.intern(s.name[len(crcPrefix):]), crc}
+			exports[i] = Export{r.intern(s.name[len(crcPrefix):]).text, crc}
 		}
 		return exports, nil
 	}
@@ -218,7 +235,7 @@ func (r *Reader) exports(o *object, tab *symtab, ksymtab section) ([]Export, err
 	var exports []Export
 	for name := range bytes.SplitSeq(names, []byte{0}) {
 		if len(name) > 0 {
-			exports = append(exports, Export{Name: r.intern(name)})
+			exports = append(exports, Export{Name: r.intern(name).text})
 		}
 	}
 	return exports, nil
@@ -243,9 +260,10 @@ func (o *object) crc(s symbol) (uint64, error) {
 
 // A version is one record of a module's version table.
 type version struct {
-	name []byte
+	name *name
 	crc  uint64
 	ext  bool
+	used bool // by an undefined symbol
 }
 
 // readVersions reads __versions, records of 64 bytes: an 8 byte checksum and 56
@@ -253,76 +271,87 @@ type version struct {
 // __version_ext_crcs (32-bit words) and __version_ext_names (as many strings)
 // beside or instead, since names of Rust symbols do not fit; these are used for
 // names that the first table lacks.
-func (o *object) readVersions(known *[secCount]section) ([]version, error) {
+func (r *Reader) readVersions(o *object, known *[secCount]section) error {
 	const record = 64
 	crcLen := o.pick(4, 8)
 	table, err := o.content(known[secVersions])
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(table)%record != 0 {
 		table = nil
 	}
-	versions := make([]version, 0, len(table)/record)
+	r.versions = r.versions[:0]
 	for ; len(table) > 0; table = table[record:] {
-		versions = append(versions, version{name: cString(table[:record], crcLen), crc: word(o.order, table, o.wide)})
+		r.versions = append(r.versions, version{name: r.intern(cString(table[:record], crcLen)), crc: word(o.order, table, o.wide)})
 	}
 	crcs, err := o.content(known[secExtCRCs])
 	if err != nil {
-		return nil, err
+		return err
 	}
 	names, err := o.content(known[secExtNames])
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for len(crcs) >= 4 && len(names) > 0 {
-		name := cString(names, 0)
-		versions = append(versions, version{name: name, crc: uint64(o.order.Uint32(crcs)), ext: true})
-		crcs, names = crcs[4:], names[min(len(name)+1, len(names)):]
+		text := cString(names, 0)
+		r.versions = append(r.versions, version{name: r.intern(text), crc: uint64(o.order.Uint32(crcs)), ext: true})
+		crcs, names = crcs[4:], names[min(len(text)+1, len(names)):]
 	}
-	return versions, nil
+	return nil
 }
 
 // imports joins undefined symbols and version records. Of several records with
 // one name the first serves the symbol; the others stay as entries of their own.
 func (r *Reader) imports(undefined []symbol, versions []version) []Import {
-	byName := make(map[string]int, len(versions))
 	for i := len(versions) - 1; i >= 0; i-- {
-		byName[r.intern(versions[i].name)] = i
+		n := versions[i].name
+		n.importer, n.version = r.module, i
 	}
-	used := make([]bool, len(versions))
 	imports := make([]Import, 0, len(undefined)+1)
 	for _, s := range undefined {
-		imp := Import{Name: r.intern(s.name)}
+		n := r.intern(s.name)
+		imp := Import{Name: n.text}
 		if elf.SymBind(s.info>>4) == elf.STB_WEAK {
 			imp.Bind = Weak
 		}
-		if i, ok := byName[imp.Name]; ok {
-			imp.CRC, used[i] = versions[i].crc, true
+		if n.importer == r.module {
+			v := &versions[n.version]
+			imp.CRC, v.used = v.crc, true
 		}
 		imports = append(imports, imp)
 	}
 	for i, v := range versions {
-		switch name := r.intern(v.name); {
-		case used[i]:
-		case v.ext && byName[name] != i: // the same name stands in __versions
+		switch {
+		case v.used:
+		case v.ext && v.name.version != i: // the same name stands in __versions
 		case v.ext:
-			imports = append(imports, Import{Name: name, Bind: ExtNamed, CRC: v.crc})
+			imports = append(imports, Import{Name: v.name.text, Bind: ExtNamed, CRC: v.crc})
 		default:
-			imports = append(imports, Import{Name: name, Bind: Listed, CRC: v.crc})
+			imports = append(imports, Import{Name: v.name.text, Bind: Listed, CRC: v.crc})
 		}
 	}
 	return imports
 }
 
-// intern returns the one string that stands for name.
-func (r *Reader) intern(name []byte) string {
-	s, ok := r.names[string(name)]
-	if !ok {
-		s = string(name)
-		r.names[s] = s
+// A name is that of a symbol. It is kept once for all modules that a Reader
+// reads; what it means to the module with a number is remembered with it, which
+// spares a table for each module.
+type name struct {
+	text     string
+	exporter int // the last module with this name in __ksymtab_strings
+	importer int // the last module with a record of that name in its version table
+	version  int // the first such record
+}
+
+// intern returns the one name that has this text.
+func (r *Reader) intern(text []byte) *name {
+	n := r.names[string(text)]
+	if n == nil {
+		n = &name{text: string(text)}
+		r.names[n.text] = n
 	}
-	return s
+	return n
 }
 
 // parseBuildID finds the build id in an ELF note section:

@@ -3,16 +3,19 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kstage/kstage/depmod"
 	"github.com/kstage/kstage/internal/kotest"
 )
 
@@ -56,36 +59,169 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// BenchmarkAgainstKmod compares depmod with kmod's on the lab's tree, writing to
-// a fresh directory each time. Outputs are compared first: a ratio only counts
-// when they are the same.
-func BenchmarkAgainstKmod(b *testing.B) {
+// programs are kstage under the name depmod, kstage, and kmod's depmod.
+func programs(b *testing.B) (ours, kstage, kmod string) {
+	b.Helper()
 	kstage, err := program()
 	if err != nil {
 		b.Fatal(err)
 	}
-	ours := filepath.Join(filepath.Dir(kstage), "depmod")
+	ours = filepath.Join(filepath.Dir(kstage), "depmod")
 	if err := os.Symlink(kstage, ours); err != nil && !os.IsExist(err) {
 		b.Fatal(err)
 	}
-	kmod := filepath.Join(kotest.Lab(b), "depmod-34")
-	version := kotest.LabVersion(b)
+	return ours, kstage, filepath.Join(kotest.Lab(b), "depmod-34")
+}
+
+// compareDepmod compares the two on a tree, each writing to a fresh directory. Outputs
+// are compared first: a ratio only counts when they are the same.
+func compareDepmod(b *testing.B, root string) {
+	ours, _, kmod := programs(b)
+	run := func(program, out string) cost {
+		if err := os.RemoveAll(out); err != nil {
+			b.Fatal(err)
+		}
+		return timed(b, program, "-b", root, "-m", "lib/modules", "-C", "/dev/null", "-o", out, kotest.LabVersion(b))
+	}
+	x, y := filepath.Join(b.TempDir(), "x"), filepath.Join(b.TempDir(), "y")
+	run(ours, x)
+	run(kmod, y)
+	sameFiles(b, y, x)
+	pairs(b, func() cost { return run(ours, x) }, func() cost { return run(kmod, y) })
+}
+
+func sameFiles(b *testing.B, want, got string) {
+	b.Helper()
+	if diff := cmp.Diff(filesBelow(b, want), filesBelow(b, got)); diff != "" {
+		b.Fatal("the files differ")
+	}
+}
+
+func BenchmarkAgainstKmod(b *testing.B) {
 	for _, form := range []string{"plain", "zst", "xz"} {
-		b.Run(form, func(b *testing.B) {
-			root := kotest.LabTree(b, form)
-			run := func(program, out string) cost {
-				if err := os.RemoveAll(out); err != nil {
-					b.Fatal(err)
-				}
-				return timed(b, program, "-b", root, "-m", "lib/modules", "-C", "/dev/null", "-o", out, version)
-			}
-			x, y := filepath.Join(b.TempDir(), "x"), filepath.Join(b.TempDir(), "y")
-			run(ours, x)
-			run(kmod, y)
-			if diff := cmp.Diff(filesBelow(b, y), filesBelow(b, x)); diff != "" {
-				b.Fatal("the files differ")
-			}
-			pairs(b, func() cost { return run(ours, x) }, func() cost { return run(kmod, y) })
-		})
+		b.Run(form, func(b *testing.B) { compareDepmod(b, kotest.LabTree(b, form)) })
+	}
+}
+
+// BenchmarkModules is the cost by the number of modules.
+func BenchmarkModules(b *testing.B) {
+	for _, n := range []int{500, 1000, 3103, 6206} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) { compareDepmod(b, labCopy(b, n)) })
+	}
+}
+
+// BenchmarkOneChanged: one of the .ko.xz modules has another content than the last run
+// saw.
+func BenchmarkOneChanged(b *testing.B) {
+	_, kstage, kmod := programs(b)
+	root, version := labCopy(b, 3103), kotest.LabVersion(b)
+	b.Setenv(cacheVariable, b.TempDir())
+	x, y := filepath.Join(b.TempDir(), "x"), filepath.Join(b.TempDir(), "y")
+	first := func() cost {
+		changeOne(b, root)
+		return timed(b, kstage, "depmod", "-b", root, "-o", x, version)
+	}
+	second := func() cost { return timed(b, kmod, "-b", root, "-o", y, version) }
+	first()
+	second()
+	sameFiles(b, y, x)
+	pairs(b, first, second)
+}
+
+// BenchmarkNothingChanged: depmod -A on an index that is up to date.
+func BenchmarkNothingChanged(b *testing.B) {
+	ours, _, kmod := programs(b)
+	root, version := labCopy(b, 3103), kotest.LabVersion(b)
+	timed(b, kmod, "-b", root, version)
+	pairs(b, func() cost { return timed(b, ours, "-A", "-b", root, version) },
+		func() cost { return timed(b, kmod, "-A", "-b", root, version) })
+}
+
+// BenchmarkPackAgain: an image of the .ko.xz tree of which one module has changed,
+// against one that remembers nothing.
+func BenchmarkPackAgain(b *testing.B) {
+	_, kstage, _ := programs(b)
+	root, cache := labCopy(b, 3103), b.TempDir()
+	x, y := filepath.Join(b.TempDir(), "x"), filepath.Join(b.TempDir(), "y")
+	first := func() cost {
+		changeOne(b, root)
+		b.Setenv(cacheVariable, cache)
+		return timed(b, kstage, "pack", root, "-o", x)
+	}
+	second := func() cost {
+		b.Setenv(cacheVariable, "off")
+		return timed(b, kstage, "pack", root, "-o", y)
+	}
+	first()
+	second()
+	sameFiles(b, y, x)
+	pairs(b, first, second)
+}
+
+// labCopy makes a tree of n of the lab's .ko.xz modules: hard links where these can be,
+// and where n is more than there are, modules of other names besides.
+func labCopy(b *testing.B, n int) string {
+	b.Helper()
+	source := filepath.Join(kotest.LabTree(b, "xz"), "lib/modules", kotest.LabVersion(b))
+	root := b.TempDir()
+	dir := filepath.Join(root, "lib/modules", kotest.LabVersion(b))
+	var modules []string
+	err := filepath.WalkDir(source, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(source, path)
+		if err == nil && depmod.ModuleSuffix(name) != "" {
+			modules = append(modules, name)
+		} else if err == nil {
+			linkFile(b, path, filepath.Join(dir, name))
+		}
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range n {
+		name := modules[i%len(modules)]
+		to := name
+		if i >= len(modules) {
+			to = filepath.Join(filepath.Dir(name), "again-"+filepath.Base(name))
+		}
+		linkFile(b, filepath.Join(source, name), filepath.Join(dir, to))
+	}
+	return root
+}
+
+func linkFile(b *testing.B, from, to string) {
+	b.Helper()
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		b.Fatal(err)
+	}
+	if os.Link(from, to) == nil {
+		return
+	}
+	data, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, data, 0o644)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// changeOne gives a module a content that it never had, and that says the same: behind
+// an xz stream four more zeros may stand.
+func changeOne(b *testing.B, root string) {
+	b.Helper()
+	path := filepath.Join(root, "lib/modules", kotest.LabVersion(b), "kernel/fs/ext4/ext4.ko.xz")
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.Remove(path) // it may be a link
+	}
+	if err == nil {
+		err = os.WriteFile(path, append(data, 0, 0, 0, 0), 0o644)
+	}
+	if err != nil {
+		b.Fatal(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -249,7 +250,7 @@ func (k *kernel) write(out string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for i, err := range writeFiles(dir, k.files) {
+	for i, err := range eachFile(k.files, func(f depmod.File) error { return k.update(filepath.Join(dir, f.Name), f) }) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", k.files[i].Name, err)
 		}
@@ -257,14 +258,29 @@ func (k *kernel) write(out string) error {
 	return nil
 }
 
-// writeFiles writes files, several at once, and gives the error of each.
-func writeFiles(dir string, files []depmod.File) []error {
+// update writes a file unless it is as it should be. modules.dep becomes new all the
+// same when a module is newer: by that depmod -A tells whether there is work.
+func (k *kernel) update(path string, file depmod.File) error {
+	changed, err := atomicfile.Update(path, 0o644, file.Write)
+	if err != nil || changed || file.Name != "modules.dep" {
+		return err
+	}
+	if info, err := os.Stat(path); err == nil && k.tree.Modified.After(info.ModTime()) {
+		now := time.Now()
+		return os.Chtimes(path, now, now)
+	}
+	return nil
+}
+
+// eachFile does something with files, with several at once, and gives the error of
+// each.
+func eachFile(files []depmod.File, do func(depmod.File) error) []error {
 	errs := make([]error, len(files))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0) + 1) // one may wait for the disk
 	for i, file := range files {
 		group.Go(func() error {
-			errs[i] = atomicfile.Write(filepath.Join(dir, file.Name), 0o644, func(f *os.File) error { return file.Write(f) })
+			errs[i] = do(file)
 			return nil
 		})
 	}

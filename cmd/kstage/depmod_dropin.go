@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/kstage/kstage/depmod"
+	"github.com/kstage/kstage/internal/atomicfile"
 	"github.com/kstage/kstage/internal/rootfs"
 )
 
@@ -390,7 +391,10 @@ func (d *depmodDropIn) output(tree *depmod.Tree) error {
 	if err := os.MkdirAll(d.outDir, 0o755); err != nil {
 		return d.fatal("could not create directory %s: %s", d.outDir, systemText(err))
 	}
-	for i, err := range writeFiles(d.outDir, files) {
+	write := func(f depmod.File) error {
+		return atomicfile.Write(filepath.Join(d.outDir, f.Name), 0o644, func(out *os.File) error { return f.Write(out) })
+	}
+	for i, err := range eachFile(files, write) {
 		if err != nil {
 			d.say("ERROR", "could not write %s/%s: %s", d.outDir, files[i].Name, systemText(err))
 		}

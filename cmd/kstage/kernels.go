@@ -22,6 +22,7 @@ type indexFlags struct {
 	kernelBuild   string
 	maxModuleSize byteSize
 	strict        bool
+	noCache       bool
 
 	config  []string       // depmod.d files of this host instead of the tree's own
 	options depmod.Options // what kstage depmod asks for besides
@@ -30,6 +31,7 @@ type indexFlags struct {
 func (f *indexFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.kernelBuild, "kernel-build", "", "take missing modules.order, modules.builtin and modules.builtin.modinfo from the kernel's build `DIR`")
 	flags.Var(&f.maxModuleSize, "max-module-size", "largest unpacked module, such as 512M (default 1G)")
+	cacheFlag(flags, &f.noCache)
 	flags.BoolVar(&f.strict, "strict", false, "exit with 3 when a warning or an error was found")
 }
 
@@ -83,10 +85,16 @@ func (f *indexFlags) index(ctx context.Context, u *ui, root fs.FS, dirs []string
 		if o.Config, problems, err = f.readConfig(root, path.Base(dir)); err != nil {
 			return nil, err
 		}
+		cache := new(moduleCache)
+		if !f.noCache {
+			cache = openModuleCache(path.Base(dir))
+		}
+		o.Cache = cache.facts
 		k, err := indexOne(ctx, root, dir, o)
 		if err != nil {
 			return nil, err
 		}
+		cache.save()
 		k.Problems = append(problems, k.Problems...)
 		u.problems(k.Dir+"/", k.Problems)
 		kernels = append(kernels, k)

@@ -17,6 +17,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if _, set := os.LookupEnv(cacheVariable); !set { // that of whoever runs the tests is not for them
+		if err := os.Setenv(cacheVariable, "off"); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(m, map[string]func(){"kstage": main, "depmod": main, "modinfo": main})
 }
 
@@ -35,8 +40,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) { runScripts(t, "testdata/script", nil) }
 
 // TestLabScripts runs those that need real kernels. $OOT are modules whose fate is
-// known, $K61 is a small kernel with
-// $MAP61, $KERNEL and $CONFIG are the lab's.
+// known, $K61 is a small kernel with $MAP61, $KERNEL and $CONFIG are the lab's.
 func TestLabScripts(t *testing.T) {
 	shared, lab := kotest.LabShared(t), kotest.Lab(t)
 	systemMap := filepath.Join(t.TempDir(), "System.map")
@@ -66,6 +70,7 @@ func runScripts(t *testing.T, dir string, variables map[string]string) {
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TESTDATA", testdata)
+			env.Setenv(cacheVariable, "off")
 			for name, value := range variables {
 				env.Setenv(name, value)
 			}

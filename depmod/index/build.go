@@ -63,6 +63,9 @@ func (b *Builder) Add(key, value string, priority uint32) error {
 	return nil
 }
 
+// Grow makes room for n more entries, which spares moving those that are there.
+func (b *Builder) Grow(n int) { b.entries = slices.Grow(b.entries, n) }
+
 // Len is the number of entries.
 func (b *Builder) Len() int { return len(b.entries) }
 
@@ -73,7 +76,10 @@ func (b *Builder) WriteTo(w io.Writer) (int64, error) {
 		if c := strings.Compare(a.key, b.key); c != 0 {
 			return c
 		}
-		return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(b.number, a.number))
+		if a.priority != b.priority {
+			return cmp.Compare(a.priority, b.priority)
+		}
+		return cmp.Compare(b.number, a.number)
 	})
 	t := trie{entries: b.entries, nodes: make([]buildNode, 0, len(b.entries)*3/2)}
 	t.add(0, len(t.entries), 0)
@@ -93,20 +99,22 @@ type trie struct {
 	nodes   []buildNode
 }
 
+// There are as many nodes as half the memory of an index that is being made, so its
+// numbers are no larger than they have to be.
 type buildNode struct {
-	label     byte   // character that leads here from the parent
 	prefix    string // part of the key of one of the entries
-	from, to  int    // entries whose key ends here
-	end       int    // number of the node behind this one's subtree
-	children  int
-	lastLabel byte  // of the children
-	offset    int64 // in the file
+	from, to  uint32 // entries whose key ends here
+	end       uint32 // number of the node behind this one's subtree
+	offset    uint32 // in the file
+	children  uint16
+	label     byte // character that leads here from the parent
+	lastLabel byte // of the children
 }
 
 // add appends the subtree for entries[from:to], whose keys agree in their
 // first depth bytes.
 func (t *trie) add(from, to, depth int) {
-	n := buildNode{from: from}
+	n := buildNode{from: uint32(from)}
 	if depth > 0 {
 		n.label = t.entries[from].key[depth-1]
 		n.prefix = commonPrefix(t.entries[from].key[depth:], t.entries[to-1].key[depth:])
@@ -115,7 +123,7 @@ func (t *trie) add(from, to, depth int) {
 	for from < to && len(t.entries[from].key) == depth {
 		from++
 	}
-	n.to = from
+	n.to = uint32(from)
 	self := len(t.nodes)
 	t.nodes = append(t.nodes, n)
 	for from < to {
@@ -129,7 +137,7 @@ func (t *trie) add(from, to, depth int) {
 		t.nodes[self].lastLabel = c
 		from = next
 	}
-	t.nodes[self].end = len(t.nodes)
+	t.nodes[self].end = uint32(len(t.nodes))
 }
 
 func commonPrefix(a, b string) string {
@@ -141,18 +149,18 @@ func commonPrefix(a, b string) string {
 }
 
 // sequence lists the numbers of the nodes as they follow in the file.
-func (t *trie) sequence(layout Layout) []int {
-	seq := make([]int, 0, len(t.nodes))
+func (t *trie) sequence(layout Layout) []uint32 {
+	seq := make([]uint32, 0, len(t.nodes))
 	if layout == PostOrder {
 		return t.appendPostOrder(seq, 0)
 	}
 	for i := range t.nodes {
-		seq = append(seq, i)
+		seq = append(seq, uint32(i))
 	}
 	return seq
 }
 
-func (t *trie) appendPostOrder(seq []int, i int) []int {
+func (t *trie) appendPostOrder(seq []uint32, i uint32) []uint32 {
 	for child := i + 1; child < t.nodes[i].end; child = t.nodes[child].end {
 		seq = t.appendPostOrder(seq, child)
 	}
@@ -160,10 +168,10 @@ func (t *trie) appendPostOrder(seq []int, i int) []int {
 }
 
 // place gives each node its offset.
-func (t *trie) place(sequence []int) error {
+func (t *trie) place(sequence []uint32) error {
 	offset := int64(headerSize)
 	for _, i := range sequence {
-		t.nodes[i].offset = offset
+		t.nodes[i].offset = uint32(offset)
 		offset += t.size(i)
 	}
 	if offset > offsetMask {
@@ -173,7 +181,7 @@ func (t *trie) place(sequence []int) error {
 }
 
 // size is the number of bytes of a node in the file.
-func (t *trie) size(i int) (size int64) {
+func (t *trie) size(i uint32) (size int64) {
 	n := &t.nodes[i]
 	if n.prefix != "" {
 		size += int64(len(n.prefix)) + 1
@@ -192,9 +200,9 @@ func (t *trie) size(i int) (size int64) {
 }
 
 // offsetWord tells where a node is and what it has.
-func (t *trie) offsetWord(i int) uint32 {
+func (t *trie) offsetWord(i uint32) uint32 {
 	n := &t.nodes[i]
-	word := uint32(n.offset)
+	word := n.offset
 	if n.prefix != "" {
 		word |= hasPrefix
 	}
@@ -207,7 +215,7 @@ func (t *trie) offsetWord(i int) uint32 {
 	return word
 }
 
-func (t *trie) write(w io.Writer, sequence []int) (written int64, err error) {
+func (t *trie) write(w io.Writer, sequence []uint32) (written int64, err error) {
 	const enough = 1 << 16
 	buf := make([]byte, 0, 2*enough)
 	buf = binary.BigEndian.AppendUint32(buf, magic)
@@ -228,7 +236,7 @@ func (t *trie) write(w io.Writer, sequence []int) (written int64, err error) {
 	return written, nil
 }
 
-func (t *trie) appendNode(buf []byte, i int) []byte {
+func (t *trie) appendNode(buf []byte, i uint32) []byte {
 	n := &t.nodes[i]
 	if n.prefix != "" {
 		buf = append(append(buf, n.prefix...), 0)
@@ -245,7 +253,7 @@ func (t *trie) appendNode(buf []byte, i int) []byte {
 		}
 	}
 	if n.to > n.from {
-		buf = binary.BigEndian.AppendUint32(buf, uint32(n.to-n.from))
+		buf = binary.BigEndian.AppendUint32(buf, n.to-n.from)
 		for _, e := range t.entries[n.from:n.to] {
 			buf = binary.BigEndian.AppendUint32(buf, e.priority)
 			buf = append(append(buf, e.value...), 0)

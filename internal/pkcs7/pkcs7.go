@@ -68,7 +68,7 @@ func Parse(der []byte) (*SignedData, error) {
 	}
 	var info contentInfo
 	if _, err := asn1.Unmarshal(der, &info); err != nil {
-		return nil, fmt.Errorf("pkcs7: %w", err)
+		return nil, errors.New("pkcs7: it is no signed data in DER encoding") // what asn1 says is for programmers
 	}
 	if !info.Type.Equal(oidSignedData) {
 		return nil, fmt.Errorf("pkcs7: the content is %v, not signed data", info.Type)
@@ -83,7 +83,7 @@ func Parse(der []byte) (*SignedData, error) {
 func (s *SignedData) First() (*SignerInfo, error) {
 	signer := new(SignerInfo)
 	if _, err := asn1.Unmarshal(s.Signers.Bytes, signer); err != nil {
-		return nil, fmt.Errorf("pkcs7: signer: %w", err)
+		return nil, errors.New("pkcs7: it has no signer")
 	}
 	return signer, nil
 }
@@ -101,7 +101,7 @@ func (s *SignerInfo) KeyID() ([]byte, bool) {
 func (s *SignerInfo) Issuer() (*IssuerAndSerial, error) {
 	issuer := new(IssuerAndSerial)
 	if _, err := asn1.Unmarshal(s.Signer.FullBytes, issuer); err != nil {
-		return nil, fmt.Errorf("pkcs7: issuer: %w", err)
+		return nil, errors.New("pkcs7: the signer's certificate is not named by issuer and serial number")
 	}
 	return issuer, nil
 }

@@ -10,16 +10,24 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // FS is the tree below a directory. It keeps the directory that was used last
-// open. It may be used by several goroutines.
+// open, and those above it. It may be used by several goroutines.
 type FS struct {
 	top *os.Root
 
 	mu   sync.Mutex
-	name string   // of the directory in last
-	last *os.Root // nil: none
+	open []directory // from the top down, each in the one before
+}
+
+// mostOpen is more than the depth of a tree of modules.
+const mostOpen = 32
+
+type directory struct {
+	name string
+	root *os.Root
 }
 
 // Open opens the directory.
@@ -35,10 +43,7 @@ func Open(dir string) (*FS, error) {
 func (f *FS) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.last != nil {
-		_ = f.last.Close() // only read from
-		f.last = nil
-	}
+	f.leave("")
 	return f.top.Close()
 }
 
@@ -46,34 +51,57 @@ func (f *FS) Close() error {
 // right away, and a link may lead out of it though not out of the tree: whatever
 // fails there is tried again from the top.
 func (f *FS) parent(name string) (*os.Root, string) {
-	dir, base := path.Split(name)
-	if dir == "" {
-		return f.top, base
-	}
+	at, base := path.Split(name)
+	at = strings.TrimSuffix(at, "/")
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.last != nil && f.name == dir {
-		return f.last, base
+	f.leave(at)
+	dir, done := f.top, 0
+	if n := len(f.open); n > 0 {
+		dir, done = f.open[n-1].root, len(f.open[n-1].name)
 	}
-	sub, err := f.top.OpenRoot(path.Clean(dir))
-	if err != nil {
-		return f.top, name
+	for step := range strings.SplitSeq(strings.TrimPrefix(at[done:], "/"), "/") {
+		if step == "" {
+			break // at is what is open
+		}
+		if len(f.open) == mostOpen {
+			return f.top, name
+		}
+		sub, err := dir.OpenRoot(step)
+		if err != nil {
+			return f.top, name
+		}
+		done += len(step) + min(done, 1) // the slash before
+		f.open = append(f.open, directory{at[:done], sub})
+		dir = sub
 	}
-	if f.last != nil {
-		_ = f.last.Close() // only read from
+	return dir, base
+}
+
+// leave closes the directories that neither are at nor hold it.
+func (f *FS) leave(at string) {
+	for n := len(f.open); n > 0; n-- {
+		d := f.open[n-1]
+		if rest, ok := strings.CutPrefix(at, d.name); ok && (rest == "" || rest[0] == '/') {
+			return
+		}
+		_ = d.root.Close() // only read from
+		f.open = f.open[:n-1]
 	}
-	f.name, f.last = dir, sub
-	return sub, base
 }
 
 // Open opens a file or directory for reading.
 func (f *FS) Open(name string) (fs.File, error) {
-	file, err := f.open(name)
+	file, err := f.openFile(name)
 	if err != nil {
 		return nil, err // not a nil *os.File in an interface
 	}
 	return file, nil
 }
+
+// readOnly does not wait for the writer of a pipe. It also spares the four system
+// calls by which package os finds out that a file never has to be waited for.
+const readOnly = os.O_RDONLY | syscall.O_NONBLOCK
 
 // valid is [fs.ValidPath], but for names that are not UTF-8: Unix has such.
 func valid(name string) bool {
@@ -85,20 +113,20 @@ func valid(name string) bool {
 	return true
 }
 
-func (f *FS) open(name string) (*os.File, error) {
+func (f *FS) openFile(name string) (*os.File, error) {
 	if !valid(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
 	dir, base := f.parent(name)
-	if file, err := dir.Open(base); err == nil {
+	if file, err := dir.OpenFile(base, readOnly, 0); err == nil {
 		return file, nil
 	}
-	return f.top.Open(name)
+	return f.top.OpenFile(name, readOnly, 0)
 }
 
 // ReadDir lists a directory, sorted by name.
 func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
-	d, err := f.open(name)
+	d, err := f.openFile(name)
 	if err != nil {
 		return nil, err
 	}

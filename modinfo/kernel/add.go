@@ -21,9 +21,9 @@ func (t *Text) set(value string, from Origin) bool {
 }
 
 // AddImage puts in what a kernel image tells: release, version magic, options by
-// the loader's messages, embedded configuration and trusted certificates, as far as
-// they are found. The tables of symbols and relocations in it are not read. file names
-// it in reports.
+// the loader's messages, embedded configuration, trusted certificates, the symbols that
+// modules may use and, of riscv, the relocations that the loader handles, as far as they
+// are found. file names it in reports.
 func (f *Facts) AddImage(m *Image, file string) {
 	from := Origin{Source: FromImage, File: file}
 	f.setMachine(m.Machine, file)
@@ -41,6 +41,7 @@ func (f *Facts) AddImage(m *Image, file string) {
 	if size := structSize(m.Data, "module"); size != 0 && from.better(f.ModuleSizeFrom) {
 		f.ModuleSize, f.ModuleSizeFrom = size, Origin{FromImage, file, "its BTF"}
 	}
+	f.addTables(m, file)
 	f.complete()
 }
 

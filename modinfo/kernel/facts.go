@@ -92,7 +92,7 @@ const (
 	Unknown     Source = iota
 	FromRelease        // deduced from the release's number: vendors' kernels may differ
 	FromModules        // what the modules of that release have in common
-	FromMap            // System.map
+	FromMap            // System.map, or the names alone that an image has of its symbols
 	FromSymvers        // Module.symvers
 	FromConfig         // the configuration
 	FromImage          // the kernel image itself

@@ -48,9 +48,7 @@ func (f *Facts) AddSymvers(r io.Reader, file string) error {
 		withoutCRC(modules)
 	}
 	from := Origin{Source: FromSymvers, File: file}
-	if len(symbols) > 0 && from.better(f.ExportsFrom) {
-		f.Exports, f.ExportsFrom = symbols, from
-	}
+	f.setExports(symbols, from)
 	if f.ModuleExports == nil {
 		f.ModuleExports = modules
 		return nil

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -12,15 +13,15 @@ import (
 // tens of thousands.
 const stubSymbols = 100
 
-// AddSystemMap puts in a System.map: names of exported symbols, and of old kernels
-// their checksums.
+// AddSystemMap puts in a System.map: names of exported symbols, of old kernels their
+// checksums, and of riscv's the relocations that the loader has functions for.
 //
 //	ADDRESS TYPE NAME
 //
 // One that is only a stub, as Debian's, is noted. Errors name the line.
 func (f *Facts) AddSystemMap(r io.Reader, file string) error {
 	from := Origin{Source: FromMap, File: file}
-	exports := make(map[string]Export)
+	names := newTableNames()
 	crcs := make(map[string]uint32)
 	lines := 0
 	err := eachLine(r, func(line string) error {
@@ -32,9 +33,8 @@ func (f *Facts) AddSystemMap(r io.Reader, file string) error {
 		if strings.Contains(name, "\t") {
 			return nil // of a module: /proc/kallsyms has the same form
 		}
-		if export, ok := strings.CutPrefix(name, "__ksymtab_"); ok {
-			exports[export] = Export{Provider: "vmlinux"}
-		} else if export, ok := strings.CutPrefix(name, "__crc_"); ok && address>>32 == 0 {
+		names.add([]byte(name))
+		if export, ok := strings.CutPrefix(name, "__crc_"); ok && address>>32 == 0 {
 			crcs[export] = uint32(address)
 		}
 		return nil
@@ -48,14 +48,16 @@ func (f *Facts) AddSystemMap(r io.Reader, file string) error {
 		f.note(file, "take the one of the kernel's debug package, or the kernel image", "it is only a stub, and tells nothing")
 		return nil
 	}
-	if len(exports) > 0 && from.better(f.ExportsFrom) {
-		for name, crc := range crcs {
-			if e, ok := exports[name]; ok {
-				e.CRC, e.HasCRC = crc, true
-				exports[name] = e
-			}
+	for name, crc := range crcs {
+		if e, ok := names.exports[name]; ok {
+			e.CRC, e.HasCRC = crc, true
+			names.exports[name] = e
 		}
-		f.Exports, f.ExportsFrom = exports, from
+	}
+	f.setExports(names.exports, from)
+	if names.handlers.isTable() {
+		f.setMachine(elf.EM_RISCV, file)
+		f.setRelocations(names.handlers, from)
 	}
 	f.complete()
 	return nil

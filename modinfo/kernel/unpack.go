@@ -14,6 +14,7 @@ import (
 	"github.com/pierrec/lz4/v4"
 
 	"github.com/kstage/kstage/internal/xz"
+	"github.com/kstage/kstage/internal/zstdframe"
 )
 
 // packings by their first bytes.
@@ -113,9 +114,6 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 	}
 }
 
-// maxZstdBlock is what a block of zstd unpacks to at most.
-const maxZstdBlock = 128 << 10
-
 // unzstd unpacks the frame that data begins with. Room is made for at most 8 times
 // its size, and then as it fills: the decoder is given another header, that claims
 // neither size nor window.
@@ -127,9 +125,13 @@ func unzstd(data []byte, limit int64) ([]byte, error) {
 	case h.DictionaryID != 0:
 		return nil, errors.New("needs a dictionary")
 	}
-	blocks, holds, err := zstdBlocks(data[h.HeaderSize:], h.HasCheckSum)
-	if err != nil {
-		return nil, err
+	end, holds, whole := zstdframe.Blocks(data[h.HeaderSize:])
+	if h.HasCheckSum {
+		end += 4
+	}
+	blocks := bytesAt(data, uint64(h.HeaderSize), uint64(end))
+	if !whole || blocks == nil {
+		return nil, io.ErrUnexpectedEOF
 	}
 	most := uint64(1) << bits.Len64(uint64(limit-1)) // windows are powers of 2, and must not be larger
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
@@ -163,41 +165,6 @@ func plainHeader(checksum bool, holds uint64) []byte {
 		descriptor = 4
 	}
 	return []byte{0x28, 0xb5, 0x2f, 0xfd, descriptor, byte(log-10) << 3}
-}
-
-// zstdBlocks gives the blocks of the frame that data begins with, and what they
-// unpack to at most (RFC 8878, 3.1.1.2):
-//
-//	block | block ... | checksum of 4 bytes, when the header tells of one
-//
-// where a block is 3 bytes, little-endian: bit 0 last, bits 1-2 type, bits 3-23 size;
-// then so many bytes, or a single one when the type is 1.
-func zstdBlocks(data []byte, checksum bool) (blocks []byte, holds uint64, err error) {
-	end := uint64(0)
-	for last := false; !last; {
-		b := bytesAt(data, end, 3)
-		if b == nil {
-			return nil, 0, io.ErrUnexpectedEOF
-		}
-		head := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16
-		last = head&1 != 0
-		size, plain := head>>3, head>>3
-		switch head >> 1 & 3 {
-		case 1:
-			size = 1
-		case 2:
-			plain = maxZstdBlock
-		}
-		end += 3 + size
-		holds += plain
-	}
-	if checksum {
-		end += 4
-	}
-	if blocks = bytesAt(data, 0, end); blocks == nil {
-		return nil, 0, io.ErrUnexpectedEOF
-	}
-	return blocks, holds, nil
 }
 
 const (

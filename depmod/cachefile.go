@@ -1,0 +1,262 @@
+package depmod
+
+import (
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"slices"
+
+	"github.com/kstage/kstage/internal/fileid"
+	"github.com/kstage/kstage/modinfo"
+)
+
+// A cache's file:
+//
+//	magic     one line
+//	program   string
+//	names     their number, then strings: of symbols and of .modinfo keys
+//	entries   their number, then of each
+//	            sum of the content, 32 bytes
+//	            device, inode, size, modified, changed: 8 bytes each
+//	            full (0 or 1), age
+//	            facts: string, see encode
+//	CRC-32C   of all before, 4 bytes
+//
+// Numbers are varints unless said otherwise, those with a size are little-endian. A
+// string is its length and its bytes.
+const cacheMagic = "kstage module facts 1\n"
+
+// mostNames bounds the names: they are only ever added to, as the facts of an entry
+// that is taken over refer to them by number.
+const mostNames = 1 << 20
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// errCache is any fault in a cache's file.
+var errCache = errors.New("damaged cache")
+
+// ReadCache reads what [Cache.WriteTo] wrote. From a file that is damaged, or that
+// another program made, comes an empty cache.
+func ReadCache(data []byte, program string) *Cache {
+	c := NewCache(program)
+	if err := c.read(data); err != nil {
+		return NewCache(program)
+	}
+	return c
+}
+
+func (c *Cache) read(data []byte) error {
+	body := len(data) - 4
+	if body < 0 || crc32.Checksum(data[:body], castagnoli) != binary.LittleEndian.Uint32(data[body:]) {
+		return errCache
+	}
+	in := cursor{rest: data[:body]}
+	if string(in.bytes(len(cacheMagic))) != cacheMagic || in.string() != c.program {
+		return errCache
+	}
+	n := in.count()
+	if n > mostNames {
+		return errCache
+	}
+	c.names.list = make([]string, n)
+	for i := range c.names.list {
+		c.names.list[i] = in.string()
+	}
+	for range in.count() {
+		e := &remembered{content: digest(in.fixed(sha256.Size))}
+		e.id = fileid.ID{Device: in.uint64(), Inode: in.uint64(), Size: int64(in.uint64()), Modified: int64(in.uint64()), Changed: int64(in.uint64())}
+		e.full, e.age = in.number() != 0, in.number()+1
+		e.facts = in.bytes(in.count())
+		c.byContent[e.content] = e
+		if e.id != (fileid.ID{}) {
+			c.byID[e.id] = e
+		}
+		if in.bad {
+			return errCache
+		}
+	}
+	if in.bad || len(in.rest) > 0 {
+		return errCache
+	}
+	return nil
+}
+
+// WriteTo writes the cache. Entries that nobody has asked for since it was
+// written a few times are left out.
+func (c *Cache) WriteTo(w io.Writer) (int64, error) {
+	out := appendString([]byte(cacheMagic), c.program)
+	out = binary.AppendUvarint(out, uint64(len(c.names.list)))
+	for _, name := range c.names.list {
+		out = appendString(out, name)
+	}
+	kept := c.entries()
+	n := 0
+	for _, e := range kept {
+		if e.age <= oldest {
+			kept[n], n = e, n+1
+		}
+	}
+	out = binary.AppendUvarint(out, uint64(n))
+	for _, e := range kept[:n] {
+		out = append(out, e.content[:]...)
+		for _, v := range []uint64{e.id.Device, e.id.Inode, uint64(e.id.Size), uint64(e.id.Modified), uint64(e.id.Changed)} {
+			out = binary.LittleEndian.AppendUint64(out, v)
+		}
+		full := uint64(0)
+		if e.full {
+			full = 1
+		}
+		out = binary.AppendUvarint(binary.AppendUvarint(out, full), e.age)
+		out = append(binary.AppendUvarint(out, uint64(len(e.facts))), e.facts...)
+	}
+	out = binary.LittleEndian.AppendUint32(out, crc32.Checksum(out, castagnoli))
+	written, err := w.Write(out)
+	return int64(written), err
+}
+
+// A nameTable gives names numbers.
+type nameTable struct {
+	list    []string
+	numbers map[string]uint64 // of list; made when the first name is added
+}
+
+func (t *nameTable) number(name string) uint64 {
+	if t.numbers == nil {
+		t.numbers = make(map[string]uint64, len(t.list))
+		for i, name := range t.list {
+			t.numbers[name] = uint64(i)
+		}
+	}
+	n, ok := t.numbers[name]
+	if !ok {
+		n = uint64(len(t.list))
+		t.numbers[name], t.list = n, append(t.list, name)
+	}
+	return n
+}
+
+// encode writes what a Scan uses of a module:
+//
+//	packing, unpacked size, class, data, machine
+//	fields    0 if there are none, else their number + 1; key, value: name, string
+//	exports   their number; name, CRC
+//	imports   their number; name × 4 + bind, CRC
+func (t *nameTable) encode(m *modinfo.Module) []byte {
+	var out []byte
+	add := func(v uint64) { out = binary.AppendUvarint(out, v) }
+	for _, v := range []uint64{uint64(m.Compression), uint64(m.Size), uint64(m.Class), uint64(m.Data), uint64(m.Machine)} {
+		add(v)
+	}
+	if m.Fields == nil {
+		add(0)
+	} else {
+		add(uint64(len(m.Fields)) + 1)
+	}
+	for _, f := range m.Fields {
+		add(t.number(f.Key))
+		out = appendString(out, f.Value)
+	}
+	add(uint64(len(m.Exports)))
+	for _, e := range m.Exports {
+		add(t.number(e.Name))
+		add(e.CRC)
+	}
+	add(uint64(len(m.Imports)))
+	for _, i := range m.Imports {
+		add(t.number(i.Name)<<2 | uint64(i.Bind))
+		add(i.CRC)
+	}
+	return slices.Clip(out)
+}
+
+// decodeFacts is the way back.
+func decodeFacts(facts []byte, names []string) (*modinfo.Module, error) {
+	in := cursor{rest: facts, names: names}
+	m := &modinfo.Module{Compression: modinfo.Compression(in.number()), Size: int64(in.number()),
+		Class: elf.Class(in.number()), Data: elf.Data(in.number()), Machine: elf.Machine(in.number())}
+	if n := in.number(); n > 0 {
+		m.Fields = make([]modinfo.Field, in.most(n-1))
+		for i := range m.Fields {
+			m.Fields[i] = modinfo.Field{Key: in.name(in.number()), Value: in.string()}
+		}
+	}
+	if n := in.count(); n > 0 {
+		m.Exports = make([]modinfo.Export, n)
+	}
+	for i := range m.Exports {
+		m.Exports[i] = modinfo.Export{Name: in.name(in.number()), CRC: in.number()}
+	}
+	if n := in.count(); n > 0 {
+		m.Imports = make([]modinfo.Import, n)
+	}
+	for i := range m.Imports {
+		n := in.number()
+		m.Imports[i] = modinfo.Import{Name: in.name(n >> 2), Bind: modinfo.Bind(n & 3), CRC: in.number()}
+	}
+	if in.bad || len(in.rest) > 0 {
+		return nil, errCache
+	}
+	return m, nil
+}
+
+// A cursor takes a cache's file apart. After the first thing that is not there it is
+// bad, and gives zeros.
+type cursor struct {
+	rest  []byte
+	names []string
+	bad   bool
+}
+
+func (c *cursor) number() uint64 {
+	v, n := binary.Uvarint(c.rest)
+	if n <= 0 {
+		c.bad, c.rest = true, nil
+		return 0
+	}
+	c.rest = c.rest[n:]
+	return v
+}
+
+// count is a number of things that take a byte at least.
+func (c *cursor) count() int { return c.most(c.number()) }
+
+func (c *cursor) most(n uint64) int {
+	if n > uint64(len(c.rest)) {
+		c.bad, c.rest = true, nil
+		return 0
+	}
+	return int(n)
+}
+
+func (c *cursor) bytes(n int) []byte {
+	n = c.most(uint64(n))
+	b := c.rest[:n:n]
+	c.rest = c.rest[n:]
+	return b
+}
+
+// fixed is bytes, and zeros when there are not so many.
+func (c *cursor) fixed(n int) []byte {
+	if b := c.bytes(n); len(b) == n {
+		return b
+	}
+	return make([]byte, n)
+}
+
+func (c *cursor) uint64() uint64 { return binary.LittleEndian.Uint64(c.fixed(8)) }
+func (c *cursor) string() string { return string(c.bytes(c.count())) }
+
+func (c *cursor) name(n uint64) string {
+	if n >= uint64(len(c.names)) {
+		c.bad = true
+		return ""
+	}
+	return c.names[n]
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}

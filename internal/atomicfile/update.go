@@ -1,0 +1,60 @@
+package atomicfile
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+)
+
+// Update is Write for content that can be told twice, and leaves a file alone that has
+// it already, and the mode: who watches it sees that nothing has changed.
+func Update(path string, perm fs.FileMode, content func(io.Writer) error) (changed bool, err error) {
+	if same(path, perm, content) {
+		return false, nil
+	}
+	return true, Write(path, perm, func(f *os.File) error { return content(f) })
+}
+
+// same compares what a file has; whatever keeps it from that, writing will meet it too.
+func same(path string, perm fs.FileMode, content func(io.Writer) error) bool {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	if perm != 0 && info.Mode() != perm && runtime.GOOS != "windows" { // which has no such modes
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	c := comparer{file: f}
+	return content(&c) == nil && c.ended()
+}
+
+// A comparer takes what a file has, and fails on anything else.
+type comparer struct {
+	file io.Reader
+	room []byte
+}
+
+var errOther = errors.New("the file has something else")
+
+func (c *comparer) Write(b []byte) (int, error) {
+	if len(b) > len(c.room) {
+		c.room = make([]byte, max(len(b), 64<<10))
+	}
+	if _, err := io.ReadFull(c.file, c.room[:len(b)]); err != nil || !bytes.Equal(c.room[:len(b)], b) {
+		return 0, errOther
+	}
+	return len(b), nil
+}
+
+func (c *comparer) ended() bool {
+	n, err := c.file.Read(make([]byte, 1))
+	return n == 0 && err == io.EOF
+}
