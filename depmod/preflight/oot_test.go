@@ -106,7 +106,7 @@ type ootState struct {
 }
 
 func newOOTState(f *kernel.Facts) *ootState {
-	printed := map[string]bool{taintOutOfTree: true, taintUnsigned: true} // before the first row
+	printed := map[string]string{taintOutOfTree: "yes", taintUnsigned: "yes"} // before the first row
 	return &ootState{f, &Loaded{modules: map[string]*loadedModule{}, exports: map[string]loadedExport{}, printed: printed}}
 }
 
