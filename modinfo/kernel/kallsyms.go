@@ -184,11 +184,13 @@ func (k *kallsyms) walk(at, n, before uint64) (end uint64, ok bool) {
 
 // goesWith tells whether the n markers are those of the names.
 func (k *kallsyms) goesWith(markers, n, names uint64) bool {
-	at, ok := names, true
+	at := names
 	for i := range n - 1 {
-		if at, ok = k.walk(at, markEach, markers); !ok || at-names != uint64(le.Uint32(k.data[markers+4*(i+1):])) {
+		end, ok := k.walk(at, markEach, markers)
+		if !ok || end-names != uint64(le.Uint32(k.data[markers+4*(i+1):])) {
 			return false
 		}
+		at = end
 	}
 	return true
 }
