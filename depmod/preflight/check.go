@@ -33,7 +33,9 @@ func (c *Check) file(u *modinfo.Unpacker, name string, r io.ReaderAt, size int64
 	if m.data != nil {
 		findings = append(findings, c.run(m)...)
 	}
-	return assemble(m, ordered(findings)), m
+	result := assemble(m, ordered(findings))
+	m.settle(result.Dmesg)
+	return result, m
 }
 
 // module begins with a file.

@@ -17,19 +17,37 @@ func arguments(text string) iter.Seq2[string, *string] {
 			}
 			var word string
 			word, text = nextWord(text)
-			name, value, has := strings.Cut(unquoted(word), "=")
-			if !has {
-				if !yield(name, nil) {
-					return
-				}
-				continue
-			}
-			value = unquoted(value)
-			if !yield(name, &value) {
+			name, value := nameValue(unquoted(word))
+			if !yield(name, value) {
 				return
 			}
 		}
 	}
+}
+
+// nameValue parts a word at its first "=", which cannot be its first byte.
+func nameValue(word string) (name string, value *string) {
+	if word == "" {
+		return "", nil
+	}
+	at := strings.IndexByte(word[1:], '=')
+	if at < 0 {
+		return word, nil
+	}
+	text := unquoted(word[at+2:])
+	return word[:at+1], &text
+}
+
+// afterDashes gives what follows a word "--".
+func afterDashes(text string) (rest string, found bool) {
+	const blanks = " \t\n\v\f\r"
+	for text = strings.TrimLeft(text, blanks); text != ""; text = strings.TrimLeft(text, blanks) {
+		var word string
+		if word, text = nextWord(text); unquoted(word) == "--" {
+			return strings.TrimLeft(text, blanks), true
+		}
+	}
+	return "", false
 }
 
 func nextWord(text string) (word, rest string) {

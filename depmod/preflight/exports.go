@@ -23,10 +23,10 @@ func checkLayout(c *Check, m *module) []Finding {
 	switch have, listed := m.versions[symbol]; {
 	case !listed:
 		f.Text = "it has no checksum of module_layout"
-		f.Dmesg = []string{m.name + ": no symbol version for " + symbol}
-	case have != want.CRC:
+		f.Dmesg = []string{m.infoName + ": no symbol version for " + symbol}
+	case have != uint64(want.CRC):
 		f.Text = fmt.Sprintf("struct module is another one than in this kernel: the checksum of module_layout is 0x%08x, the kernel's 0x%08x", have, want.CRC)
-		f.Dmesg = []string{m.name + ": disagrees about version of symbol " + symbol}
+		f.Dmesg = []string{m.infoName + ": disagrees about version of symbol " + symbol}
 	default:
 		return nil
 	}

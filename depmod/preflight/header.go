@@ -37,7 +37,7 @@ func checkHeader(_ *Check, m *module) (findings []Finding) {
 			continue
 		}
 		findings = append(findings, *f)
-		if f.Severity == Fail && f.Rule != ThisModuleSize { // of all others the rest cannot be believed
+		if f.Severity >= Crash && f.Rule != ThisModuleSize { // of all others the rest cannot be believed
 			m.elf = nil
 			break
 		}

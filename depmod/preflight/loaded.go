@@ -8,7 +8,7 @@ import "maps"
 type Loaded struct {
 	modules map[string]*loadedModule
 	exports map[string]loadedExport
-	printed map[string]bool // lines of the log that come once, see taint.go
+	printed map[string]string // lines of the log that come once, see taint.go
 	// together tells of a tree's module whether another one is loaded when it is; nil
 	// means that all are.
 	together func(m *module, owner *loadedModule) bool
@@ -31,7 +31,7 @@ type loadedExport struct {
 func (l *Loaded) has(name string) bool { return l != nil && l.modules[name] != nil }
 
 // first tells whether a line that comes once has not been printed yet.
-func (l *Loaded) first(line string) bool { return l == nil || !l.printed[line] }
+func (l *Loaded) first(line string) bool { return l == nil || l.printed[line] == "" }
 
 // export finds a symbol that a loaded module offers.
 func (l *Loaded) export(name string) (loadedExport, bool) {
@@ -48,7 +48,7 @@ func (l *Loaded) add(m *module) {
 	if l.modules == nil {
 		l.modules = make(map[string]*loadedModule)
 		l.exports = make(map[string]loadedExport)
-		l.printed = make(map[string]bool)
+		l.printed = make(map[string]string)
 	}
 	maps.Copy(l.printed, m.printed)
 	l.modules[m.name] = l.addExports(m)

@@ -12,11 +12,7 @@ import (
 // readFields reads the strings of .modinfo.
 func (m *module) readFields() {
 	m.modinfo = make(map[string]string)
-	s := m.elf.Section(".modinfo")
-	if s == nil {
-		return
-	}
-	for text := range strings.SplitSeq(string(m.elf.Content(s)), "\x00") {
+	for text := range strings.SplitSeq(string(m.modinfoContent()), "\x00") {
 		key, value, ok := strings.Cut(text, "=")
 		if !ok {
 			continue
@@ -32,6 +28,22 @@ func (m *module) readFields() {
 	m.gpl = gplCompatible[m.modinfo["license"]]
 }
 
+// modinfoContent gives the section, which loaders before 6.4 look for among those that
+// are loaded, whatever its type.
+func (m *module) modinfoContent() []byte {
+	if m.loader.era != eraThisModule {
+		if s := m.elf.Section(".modinfo"); s != nil {
+			return m.elf.Content(s)
+		}
+		return nil
+	}
+	s := m.allocated(".modinfo")
+	if size := uint64(len(m.data)); s != nil && s.Off <= size && s.Size <= size-s.Off {
+		return m.data[s.Off:][:s.Size]
+	}
+	return nil
+}
+
 // gplCompatible are the licenses that do not taint (include/linux/license.h).
 var gplCompatible = map[string]bool{
 	"GPL": true, "GPL v2": true, "GPL and additional rights": true,
@@ -42,9 +54,9 @@ var gplCompatible = map[string]bool{
 func checkBlacklist(c *Check, m *module) []Finding {
 	list, _ := c.kernelArgument("module_blacklist")
 	for name := range strings.SplitSeq(list, ",") {
-		if name != "" && name == m.name {
+		if name != "" && name == m.infoName {
 			return []Finding{{Rule: Blacklisted, Severity: Fail, Errno: EPERM, Text: "module_blacklist= on the kernel's command line names it",
-				Dmesg: []string{"Module " + m.name + " is blacklisted"}}}
+				Dmesg: []string{"Module " + m.infoName + " is blacklisted"}}}
 		}
 	}
 	return nil
@@ -70,7 +82,7 @@ func checkVermagic(c *Check, m *module) []Finding {
 	}
 	return []Finding{{Rule: Vermagic, Severity: Fail, Errno: ENOEXEC, From: want.From.Source,
 		Text:  vermagicText(have, want.Value, versions),
-		Dmesg: []string{fmt.Sprintf("%s: version magic '%s' should be '%s'", m.name, have, want.Value)}}}
+		Dmesg: []string{fmt.Sprintf("%s: version magic '%s' should be '%s'", m.infoName, have, want.Value)}}}
 }
 
 // hasVersions tells whether the loader sees checksums of symbols in the module.
@@ -146,7 +158,7 @@ func (m *module) checkRelease(c *Check, have string) []Finding {
 	}
 	return []Finding{{Rule: Vermagic, Severity: Fail, Errno: ENOEXEC, From: want.From.Source,
 		Text:  fmt.Sprintf("it was built for %s, the kernel is %s", built, want.Value),
-		Dmesg: []string{fmt.Sprintf("%s: version magic '%s' should be '%s <options>'", m.name, have, want.Value)}}}
+		Dmesg: []string{fmt.Sprintf("%s: version magic '%s' should be '%s <options>'", m.infoName, have, want.Value)}}}
 }
 
 // force is try_to_force_load: what is missing is forgiven with MODULE_FORCE_LOAD,

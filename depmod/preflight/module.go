@@ -15,16 +15,18 @@ type module struct {
 	parsed  bool          // the header was looked at: when elf is nil then, there is nothing more to do
 	loader  loader
 	signing signing
-	noted   []Finding       // while the signature was read, for when it counts as none
-	named   bool            // name is the module's own
-	fields  []modinfo.Field // of .modinfo, all of them
-	printed map[string]bool // lines that come once, see taint.go
+	noted   []Finding         // while the signature was read, for when it counts as none
+	named   bool              // name is the module's own
+	fields  []modinfo.Field   // of .modinfo, all of them
+	printed map[string]string // lines that come once, see taint.go
 
 	used []kernel.Source // of the facts that the module was compared with: Unknown where one was missing
 
-	name string      // from .gnu.linkonce.this_module, else .modinfo, else the file's name
-	data []byte      // the unpacked file without its signature
-	elf  *elf64.File // nil unless the loader's own checks of the header held
+	name string // from .gnu.linkonce.this_module, else .modinfo, else the file's name
+	// infoName is the name that the first steps use: from .modinfo, else as name.
+	infoName string
+	data     []byte      // the unpacked file without its signature
+	elf      *elf64.File // nil unless the loader's own checks of the header held
 
 	symbols   elf64.Symbols
 	strings   []byte            // of the symbols
@@ -33,7 +35,7 @@ type module struct {
 	modinfo   map[string]string // the first value of each key, as get_modinfo finds it
 	imports   []string          // namespaces, of import_ns
 	gpl       bool              // its license counts as GPL compatible
-	versions  map[string]uint32 // of __versions, or the extended form; nil: the module has none
+	versions  map[string]uint64 // of __versions, or the extended form; nil: the module has none
 	extended  bool              // versions are of the extended form
 	exports   []export
 }

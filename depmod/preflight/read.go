@@ -16,6 +16,9 @@ import (
 // will see none.
 func (c *Check) read(u *modinfo.Unpacker, m *module, r io.ReaderAt, size int64) []Finding {
 	u.MaxSize = c.MaxModuleSize
+	if c.Flags&^(IgnoreModversions|IgnoreVermagic|CompressedFile) != 0 {
+		return []Finding{{Rule: ELFHeader, Severity: Fail, Errno: EINVAL, Text: fmt.Sprintf("finit_module does not know the flags 0x%x", c.Flags)}}
+	}
 	if size <= 0 { // kernel_read_file
 		return []Finding{{Rule: ELFHeader, Severity: Fail, Errno: EINVAL, Text: "the file is empty"}}
 	}

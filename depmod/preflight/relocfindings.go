@@ -39,6 +39,8 @@ func (m *module) relocFinding(t *trouble) Finding {
 		m.modelFinding(&f, t, name)
 	case tooFar, maybeTooFar, weakTooFar, truncated:
 		m.distanceFinding(&f, t, name)
+	case noRoom, loneSum, endlessULEB:
+		m.faultFinding(&f, t, name)
 	case orphan:
 		f.Rule = RelocRange
 		f.Text = fmt.Sprintf("%s has no upper half (HI20) in its section%s", name, t.more())
@@ -119,6 +121,20 @@ func riscvRefused(types []uint32) bool {
 		}
 	}
 	return true
+}
+
+// faultFinding is for what the loader of riscv itself faults at.
+func (m *module) faultFinding(f *Finding, t *trouble, name string) {
+	f.Rule, f.Severity, f.Errno, f.From = RelocRange, Crash, 0, m.facts.RelocationsFrom.Source
+	f.Hint = "rebuild it with the kernel's own toolchain and flags: no compiler writes this"
+	switch t.problem {
+	case noRoom:
+		f.Text = fmt.Sprintf("%s stands in %s, which is no code: the loader makes room in its tables for code only, and stops with a BUG%s", name, t.section, t.more())
+	case loneSum:
+		f.Text = fmt.Sprintf("%s is the only relocation of %s, and the loader faults at such a one", name, t.section)
+	default:
+		f.Text = fmt.Sprintf("a ULEB128 number in %s would be negative, and the loader writes without end%s", t.section, t.more())
+	}
 }
 
 // refusedFinding is for types that riscv's loader has handlers for, to say why not.

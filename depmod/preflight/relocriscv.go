@@ -22,10 +22,11 @@ var riscvHandlings = func() (h [riscvTypes]handling) {
 	for _, t := range []elf.R_RISCV{
 		elf.R_RISCV_64, elf.R_RISCV_LO12_I, elf.R_RISCV_LO12_S, elf.R_RISCV_ADD8, elf.R_RISCV_ADD16, elf.R_RISCV_ADD32,
 		elf.R_RISCV_ADD64, elf.R_RISCV_SUB8, elf.R_RISCV_SUB16, elf.R_RISCV_SUB32, elf.R_RISCV_SUB64, elf.R_RISCV_RELAX,
-		elf.R_RISCV_SUB6, elf.R_RISCV_SET6, elf.R_RISCV_SET8, elf.R_RISCV_SET16, elf.R_RISCV_SET32, elf.R_RISCV_32_PCREL, 60, 61,
+		elf.R_RISCV_SUB6, elf.R_RISCV_SET6, elf.R_RISCV_SET8, elf.R_RISCV_SET16, elf.R_RISCV_SET32, elf.R_RISCV_32_PCREL,
 	} {
 		h[t] = applied
 	}
+	h[setULEB], h[subULEB] = summed, summed
 	for _, t := range []elf.R_RISCV{elf.R_RISCV_BRANCH, elf.R_RISCV_JAL, elf.R_RISCV_RVC_BRANCH, elf.R_RISCV_RVC_JUMP} {
 		h[t] = near
 	}
@@ -106,17 +107,23 @@ func (s *relocScan) checkRISCV(r elf64.Rela, how handling, value uint64, known b
 	sections := s.m.facts.Option("MODULE_SECTIONS")
 	switch how {
 	case got:
-		if sections.No() {
+		switch {
+		case sections.No():
 			return noGOT, true
+		case s.target.Flags&elf.SHF_EXECINSTR == 0:
+			return noRoom, sections.Yes()
 		}
 		return maybeNoGOT, !sections.Known()
 	case pcRelative, call:
 		// Modules lie up to 2 GiB below the kernel's end, which is the end of all
 		// addresses: nothing below -4 GiB is near enough to any of them.
 		const reachable = 1<<64 - 4<<30
+		near := known && value >= reachable || !known && r.Addend > -8<<30 && r.Addend < 8<<30
 		switch {
-		case !known || value >= reachable || how == call && sections.Yes():
+		case near:
 			return 0, false
+		case how == call && sections.Yes():
+			return noRoom, s.target.Flags&elf.SHF_EXECINSTR == 0
 		case how == call && !sections.Known():
 			return maybeTooFar, true
 		case s.m.symbols.At(int(r.Symbol)).Bind() == elf.STB_WEAK:
@@ -133,6 +140,59 @@ func (s *relocScan) checkRISCV(r elf64.Rela, how handling, value uint64, known b
 		return lowModel, !known || uint64(int64(int32(value))) != value
 	}
 	return 0, false
+}
+
+const setULEB, subULEB = 60, 61
+
+// A sum is what a ULEB128 at one place will be: so many addresses, and a number.
+type sum struct {
+	off       uint64
+	addresses int
+	number    int64
+}
+
+// sum adds one part: the loader adds them up by place.
+func (s *relocScan) sum(i int) {
+	r := s.relas.At(i)
+	at := slices.IndexFunc(s.sums, func(x sum) bool { return x.off == r.Off })
+	if at < 0 {
+		s.sums = append(s.sums, sum{off: r.Off})
+		at = len(s.sums) - 1
+	}
+	part := sum{off: r.Off, number: r.Addend}
+	if value, known := s.constant(r); known {
+		part.number = int64(value)
+	} else {
+		part.addresses = 1
+		part.number += int64(s.m.symbols.At(int(r.Symbol)).Value)
+	}
+	if r.Type == subULEB {
+		part.addresses, part.number = s.sums[at].addresses-part.addresses, s.sums[at].number-part.number
+	}
+	s.sums[at] = part
+}
+
+// findEndless looks for ULEB128 that would be negative, as addresses are: the loader
+// writes them without end. Of the difference of two sections nothing is known.
+func (s *relocScan) findEndless() {
+	for _, x := range s.sums {
+		if x.addresses > 0 || x.addresses == 0 && x.number < 0 {
+			s.found(trouble{problem: endlessULEB, rela: elf64.Rela{Off: x.off, Type: setULEB}})
+		}
+	}
+}
+
+// checkLone looks for a section with one relocation, of a kind that the loader adds
+// up by place since 6.7: its table of places has no bits then, and it looks outside.
+func (s *relocScan) checkLone() {
+	if s.relas.Len() != 1 || s.m.elf.Machine != elf.EM_RISCV || !s.m.facts.Relocations[setULEB] {
+		return
+	}
+	r := s.relas.At(0)
+	switch t := elf.R_RISCV(r.Type); {
+	case t >= elf.R_RISCV_ADD8 && t <= elf.R_RISCV_SUB64, t >= elf.R_RISCV_SUB6 && t <= elf.R_RISCV_SET32, t == setULEB, t == subULEB:
+		s.found(trouble{problem: loneSum, rela: r})
+	}
 }
 
 // lowerHalf looks for the upper half that a PCREL_LO12 belongs to: its symbol is the

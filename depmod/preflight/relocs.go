@@ -28,6 +28,7 @@ const (
 	near
 	lowerHalf
 	absolute
+	summed    // parts of ULEB128, added up before they are written
 	word32    // an unsigned word that an address does not fit into
 	signed32  // x86: a signed one, into which addresses of the kernel do
 	blank4    // x86: the place must be zero
@@ -60,6 +61,9 @@ const (
 	errorValue
 	noAddends
 	damagedRela
+	noRoom
+	loneSum
+	endlessULEB
 )
 
 // A trouble is a problem where it was first met.
@@ -102,6 +106,7 @@ type relocScan struct {
 	before  int      // so many relocations in earlier sections
 	at      int      // the one that is looked at
 	uppers  []uint64 // riscv: places of upper halves, for their lower halves
+	sums    []sum    // riscv: of ULEB128
 }
 
 // checkRelocations is apply_relocations: section by section, but only of what is
@@ -160,6 +165,7 @@ func (s *relocScan) scan() {
 	constants := len(s.m.constants) > 0
 	s.uppers = s.uppers[:0]
 	pending := 0
+	s.sums = s.sums[:0]
 	for i := range s.relas.Len() {
 		s.at = s.before + i
 		b := s.relas[i*elf64.RelaSize:][:elf64.RelaSize]
@@ -175,6 +181,10 @@ func (s *relocScan) scan() {
 		if constants && !s.checkConstant(i) || how == applied {
 			continue
 		}
+		if how == summed {
+			s.sum(i)
+			continue
+		}
 		if how == lowerHalf {
 			pending += s.lowerHalf(i)
 			continue
@@ -187,6 +197,8 @@ func (s *relocScan) scan() {
 	if pending > 0 {
 		s.findOrphans()
 	}
+	s.findEndless()
+	s.checkLone()
 }
 
 // constant gives the value that a relocation writes or aims at, when its symbol is

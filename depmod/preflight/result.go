@@ -12,9 +12,12 @@ func assemble(m *module, findings []Finding) Result {
 	r := Result{Path: m.path, Module: m.name, Findings: findings}
 	last := len(findings) - 1
 	for i, f := range findings {
-		if f.Reported {
+		switch {
+		case f.Reported && f.Severity == Fail:
 			last, r.Verdict, r.Errno = i, Fails, f.Errno
 			r.From = f.From
+		case f.Reported:
+			last = i // what the same step says besides
 		}
 	}
 	for i, f := range findings {

@@ -72,7 +72,7 @@ func (t *tree) sample(u *modinfo.Unpacker, tm *treeModule, version string) (samp
 	if err != nil {
 		return sample{}, false
 	}
-	m := &module{elf: object}
+	m := &module{elf: object, data: data}
 	m.readFields()
 	_, intree := m.modinfo["intree"]
 	room := object.Section(thisModule)

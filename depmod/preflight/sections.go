@@ -24,6 +24,11 @@ func (m *module) checkSections() *Finding {
 			f.Section = s.Name
 			return f
 		}
+		if m.loader.era != eraCache && !m.hasName(i) {
+			if f := m.namelessSection(i); f != nil {
+				return f
+			}
+		}
 	}
 	return nil
 }
@@ -35,21 +40,48 @@ func (m *module) badLink(s *elf64.Section) *Finding {
 
 // checkNames wants each section's name to lie among the names.
 func (m *module) checkNames() *Finding {
-	names := m.elf.Sections[elf64.Order.Uint16(m.data[headerNames:])].Size
-	table := m.data[elf64.Order.Uint64(m.data[headerTable:]):]
-	for i, s := range m.elf.Sections {
-		if s.Type != elf.SHT_NULL && uint64(elf64.Order.Uint32(table[i*elf64.SectionSize:])) >= names {
-			return m.damaged(fmt.Sprintf("the name of section %d lies outside the names", i),
-				"Invalid ELF section name in module (section %d type %d)", i, uint32(s.Type))
+	for i := range m.elf.Sections {
+		if m.elf.Sections[i].Type != elf.SHT_NULL && !m.hasName(i) {
+			return m.badName(i)
 		}
 	}
 	return nil
 }
 
+// hasName tells whether a section's name lies among the names.
+func (m *module) hasName(i int) bool {
+	names := m.elf.Sections[elf64.Order.Uint16(m.data[headerNames:])].Size
+	table := m.data[elf64.Order.Uint64(m.data[headerTable:]):]
+	return uint64(elf64.Order.Uint32(table[i*elf64.SectionSize:])) < names
+}
+
+// namelessSection is a section whose name lies outside the names: from 6.4 to 6.12 the
+// loader compares it all the same, and faults behind the last page of the file.
+func (m *module) namelessSection(i int) *Finding {
+	const page = 4096
+	names := m.elf.Sections[elf64.Order.Uint16(m.data[headerNames:])].Off
+	at := names + uint64(elf64.Order.Uint32(m.data[elf64.Order.Uint64(m.data[headerTable:]):][i*elf64.SectionSize:]))
+	switch {
+	case m.loader.era == eraSize && at >= (uint64(len(m.data))+page-1)&^(page-1):
+		f := m.badName(i)
+		f.Severity, f.Errno, f.Dmesg = Crash, 0, nil
+		return f
+	case m.elf.Sections[i].Flags&elf.SHF_ALLOC != 0:
+		return m.badName(i)
+	}
+	return nil
+}
+
+func (m *module) badName(i int) *Finding {
+	return m.damaged(fmt.Sprintf("the name of section %d lies outside the names", i),
+		"Invalid ELF section name in module (section %d type %d)", i, uint32(m.elf.Sections[i].Type))
+}
+
 // count gives how many sections have a name, and the last of them.
 func (m *module) count(name string) (n int, last *elf64.Section) {
 	for i := 1; i < len(m.elf.Sections); i++ {
-		if s := &m.elf.Sections[i]; s.Name == name && s.Type != elf.SHT_NULL {
+		s := &m.elf.Sections[i]
+		if s.Name == name && s.Type != elf.SHT_NULL && (s.Type != elf.SHT_NOBITS || m.loader.era != eraSize) {
 			n, last = n+1, s
 		}
 	}
@@ -62,8 +94,9 @@ func (m *module) checkModinfo() *Finding {
 		return m.damaged(fmt.Sprintf("%d sections .modinfo", n), "Only one .modinfo section must exist.")
 	}
 	m.readFields()
-	if name, ok := m.modinfo["name"]; ok && name != "" {
-		m.name, m.named = name, true
+	m.infoName = m.name
+	if name := m.modinfo["name"]; name != "" {
+		m.name, m.infoName, m.named = name, name, true
 	}
 	return nil
 }
@@ -71,7 +104,7 @@ func (m *module) checkModinfo() *Finding {
 // whose is how messages name a module before its struct module was looked at.
 func (m *module) whose() string {
 	if m.named {
-		return m.name
+		return m.infoName
 	}
 	return "(missing .modinfo section or name field)"
 }
@@ -148,11 +181,16 @@ func (m *module) checkThisModule() *Finding {
 func (m *module) nameFrom(s *elf64.Section) {
 	const at, size = 24, 56
 	content := m.elf.Content(s)
-	if m.named || len(content) < at+size {
+	if len(content) < at+size {
 		return
 	}
-	if name := elf64.String(content[at:at+size], 0); name != "" {
-		m.name, m.named = name, true
+	name := elf64.String(content[at:at+size], 0)
+	if name == "" {
+		return
+	}
+	m.name = name
+	if !m.named {
+		m.infoName, m.named = name, true
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/kstage/kstage/modinfo/kernel"
 )
@@ -35,12 +36,12 @@ func checkSignature(c *Check, m *module) []Finding {
 	}
 	s, f := signedNot, (*Finding)(nil)
 	mangled := c.Flags&(IgnoreModversions|IgnoreVermagic) != 0
-	if rest, marked := bytes.CutSuffix(m.data, []byte(signatureMark)); marked && !mangled {
+	if rest, marked := bytes.CutSuffix(m.data, []byte(signatureMark)); marked && len(rest) > 0 && !mangled {
 		s, f = m.takeSignature(rest)
 	}
 	m.signing = s
 	if f == nil {
-		return append(c.enforced(m), m.noted...)
+		return append(slices.Clip(m.noted), c.enforced(m)...)
 	}
 	f.From = max(f.From, option.From.Source)
 	if !option.Known() {

@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"debug/elf"
+	"slices"
 
 	"github.com/kstage/kstage/modinfo/kernel"
 )
@@ -20,17 +21,25 @@ const (
 // lines gives those lines of the log that have not been there before: text once for
 // its kind, and the one that says that locks are no longer watched.
 func (m *module) lines(kind, text, locks string) (lines []string) {
-	if m.loaded.first(kind) && !m.printed[kind] {
-		lines = append(lines, text)
-	}
-	if locks != "" && m.loaded.first(locks) && !m.printed[locks] {
-		lines = append(lines, locks)
-	}
 	if m.printed == nil {
-		m.printed = make(map[string]bool)
+		m.printed = make(map[string]string)
 	}
-	m.printed[kind], m.printed[locks] = true, true
+	for _, l := range [...]struct{ kind, line string }{{kind, text}, {locks, locks}} {
+		if l.line != "" && m.loaded.first(l.kind) && m.printed[l.kind] == "" {
+			m.printed[l.kind] = l.line
+			lines = append(lines, l.line)
+		}
+	}
 	return lines
+}
+
+// settle forgets the lines that the kernel did not come to.
+func (m *module) settle(dmesg []string) {
+	for kind, line := range m.printed {
+		if !slices.Contains(dmesg, line) {
+			delete(m.printed, kind)
+		}
+	}
 }
 
 // checkEarlyTaints are the taints that loaders before 6.4 note together with the

@@ -29,6 +29,12 @@ var digests = map[string]crypto.Hash{
 	"2.16.840.1.101.3.4.2.10": crypto.SHA3_512,
 }
 
+// digestOptions are the kernel's options for them.
+var digestOptions = map[crypto.Hash]string{
+	crypto.SHA1: "CRYPTO_SHA1", crypto.SHA224: "CRYPTO_SHA256", crypto.SHA256: "CRYPTO_SHA256", crypto.SHA384: "CRYPTO_SHA512",
+	crypto.SHA512: "CRYPTO_SHA512", crypto.SHA3_256: "CRYPTO_SHA3", crypto.SHA3_384: "CRYPTO_SHA3", crypto.SHA3_512: "CRYPTO_SHA3",
+}
+
 // verify is verify_pkcs7_signature with the keys that the kernel was built with
 // (crypto/asymmetric_keys/pkcs7_verify.c, pkcs7_trust.c); der is the signature, and
 // the module's data what it signs.
@@ -52,13 +58,13 @@ func (m *module) verify(der []byte) (signing, *Finding) {
 	if m.facts.KeysFrom.Source == kernel.Unknown {
 		return signedUnknown, nil
 	}
+	hash, known := digests[signer.Digest.ID.String()]
+	if !known || m.facts.Option(digestOptions[hash]).No() {
+		return signedStrange, nil
+	}
 	cert := signerOf(signer, m.facts.Keys)
 	if cert == nil {
 		return signedStranger, nil
-	}
-	hash, known := digests[signer.Digest.ID.String()]
-	if !known {
-		return signedStrange, nil
 	}
 	h := hash.New()
 	h.Write(m.data)

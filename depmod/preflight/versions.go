@@ -6,7 +6,7 @@ import (
 	"github.com/kstage/kstage/internal/elf64"
 )
 
-// A record of __versions has 8 bytes of checksum and 56 of name, filled with NULs.
+// A record of __versions has 8 bytes of checksum, all of which are compared, and 56 of name, filled with NULs.
 // The extended form, since 6.14, has the checksums as words of 4 bytes in one
 // section and the names, each with its NUL, in another.
 const (
@@ -25,7 +25,7 @@ func (m *module) readVersions(c *Check) {
 	}
 	if crcs := m.allocated(extCRCsSection); crcs != nil && m.knowsExtendedVersions() {
 		m.extended = true
-		m.versions = make(map[string]uint32)
+		m.versions = make(map[string]uint64)
 		if names := m.allocated(extNamesSection); names != nil {
 			m.readExtended(m.elf.Content(crcs), m.elf.Content(names))
 		}
@@ -36,21 +36,21 @@ func (m *module) readVersions(c *Check) {
 		return
 	}
 	content := m.elf.Content(table)
-	m.versions = make(map[string]uint32, len(content)/versionRecord)
+	m.versions = make(map[string]uint64, len(content)/versionRecord)
 	for ; len(content) >= versionRecord; content = content[versionRecord:] {
-		m.addVersion(textAt(content[:versionRecord], versionName), elf64.Order.Uint32(content))
+		m.addVersion(textAt(content[:versionRecord], versionName), elf64.Order.Uint64(content))
 	}
 }
 
 func (m *module) readExtended(crcs, names []byte) {
 	for ; len(crcs) >= 4 && len(names) > 0; crcs = crcs[4:] {
 		name := textAt(names, 0)
-		m.addVersion(name, elf64.Order.Uint32(crcs))
+		m.addVersion(name, uint64(elf64.Order.Uint32(crcs)))
 		names = names[min(len(name)+1, len(names)):]
 	}
 }
 
-func (m *module) addVersion(name []byte, crc uint32) {
+func (m *module) addVersion(name []byte, crc uint64) {
 	if _, ok := m.versions[string(name)]; !ok {
 		m.versions[string(name)] = crc
 	}
@@ -80,16 +80,16 @@ func (m *module) compareVersion(symbol []byte, want uint32) (text string, dmesg 
 	}
 	have, listed := m.versions[string(symbol)]
 	switch {
-	case listed && have == want:
+	case listed && have == uint64(want):
 		return "", nil, true
 	case listed:
 		return fmt.Sprintf("%s has another interface in this kernel: its checksum is 0x%08x, and 0x%08x where the module was built", symbol, want, have),
-			[]string{fmt.Sprintf("%s: disagrees about version of symbol %s", m.name, symbol)}, false
+			[]string{fmt.Sprintf("%s: disagrees about version of symbol %s", m.infoName, symbol)}, false
 	case m.extended:
-		return fmt.Sprintf("it has no checksum of %s", symbol), []string{fmt.Sprintf("%s: no extended symbol version for %s", m.name, symbol)}, true
+		return fmt.Sprintf("it has no checksum of %s", symbol), []string{fmt.Sprintf("%s: no extended symbol version for %s", m.infoName, symbol)}, true
 	}
 	// Debian's kernels refuse it; without their patch it is said once and forgiven,
 	// and nothing in an image tells one from the other.
 	return fmt.Sprintf("it has no checksum of %s, which kernels like Debian's refuse; others only say so", symbol),
-		[]string{fmt.Sprintf("%s: no symbol version for %s", m.name, symbol)}, false
+		[]string{fmt.Sprintf("%s: no symbol version for %s", m.infoName, symbol)}, false
 }

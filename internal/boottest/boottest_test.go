@@ -154,13 +154,7 @@ func pack(t *testing.T, dir, release string) string {
 	if out, err := depmod.CombinedOutput(); err != nil {
 		t.Fatalf("depmod: %v\n%s", err, out)
 	}
-	image := filepath.Join(t.TempDir(), "image.cpio")
-	cpio := exec.Command("sh", "-c", `find . | cpio --quiet -o -H newc > "$0"`, image)
-	cpio.Dir = dir
-	if out, err := cpio.CombinedOutput(); err != nil {
-		t.Fatalf("cpio: %v\n%s", err, out)
-	}
-	return image
+	return Pack(t, dir)
 }
 
 // boot returns the results of a machine whose init has n commands.

@@ -54,6 +54,18 @@ func AddKmod(t testing.TB, dir string) {
 	}
 }
 
+// Pack makes an image of dir with GNU cpio and returns its path.
+func Pack(t testing.TB, dir string) string {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "image.cpio")
+	cpio := exec.Command("sh", "-c", `find . | cpio --quiet -o -H newc > "$0"`, image)
+	cpio.Dir = dir
+	if out, err := cpio.CombinedOutput(); err != nil {
+		t.Fatalf("cpio: %v\n%s", err, out)
+	}
+	return image
+}
+
 // copyFile copies what is at from, through links, and its permission bits.
 func copyFile(t testing.TB, from, to string) {
 	t.Helper()

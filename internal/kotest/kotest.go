@@ -98,10 +98,13 @@ type Symbol struct {
 	CRCTable  bool // __crc_ points into __kcrctab; otherwise it is absolute
 
 	// For Define.
-	Section     string // name of a section, or "*" for an absolute symbol
+	Section     string // name of a section, or "*" for an absolute symbol, or Common
 	Value, Size uint64
 	Bind        elf.SymBind
 }
+
+// Common is the section of a common symbol.
+const Common = "*common"
 
 // Section is a section with content of its own.
 type Section struct {

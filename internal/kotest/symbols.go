@@ -162,7 +162,11 @@ func (o *object) addSymbol(s Symbol, offset uint64) error {
 		}
 	case Define:
 		section := int(elf.SHN_ABS)
-		if s.Section != "*" {
+		switch s.Section {
+		case "*":
+		case Common:
+			section = int(elf.SHN_COMMON)
+		default:
 			if section = o.number(s.Section); section == 0 {
 				return fmt.Errorf("symbol %s: no section %s", s.Name, s.Section)
 			}

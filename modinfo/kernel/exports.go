@@ -39,7 +39,7 @@ const (
 // ones and the names are behind it (RO_DATA in include/asm-generic/vmlinux.lds.h):
 //
 //	symbols | GPL only ones | their checksums, 4 bytes each | names and namespaces
-//	symbols | checksums | flags, 1 byte each | names and namespaces       (since 7.0)
+//	symbols | checksums | flags, 1 byte each | names and namespaces       (seen in 7.2)
 //
 // There are checksums with MODVERSIONS. Both lists of symbols are sorted by name,
 // which is how the second is told from the first.

@@ -6,12 +6,14 @@ import (
 )
 
 // kallsyms is the kernel's list of its own symbols (scripts/kallsyms.c). Two orders
-// exist, the second since 6.4:
+// exist, that of 6.1 and that of 6.12:
 //
-//	offsets | relative base | number | names | markers | seqs (6.2, 6.3) | tokens | token index
+//	offsets | relative base | number | names | markers | seqs | tokens | token index
 //	number | names | markers | tokens | token index | offsets | relative base | seqs
 //
-// Each part is aligned to 8 bytes, since 7.0 to 4.
+// Each part is aligned to 8 bytes, in 7.2 to 4. Seqs came with 6.2 and went into 6.1.
+// There are addresses of 8 bytes instead of offsets without KALLSYMS_BASE_RELATIVE;
+// in 7.2 there is no base.
 //
 //	number   4 bytes
 //	names    length, so many tokens of 1 byte each; the first letter is the type.
@@ -182,11 +184,13 @@ func (k *kallsyms) walk(at, n, before uint64) (end uint64, ok bool) {
 
 // goesWith tells whether the n markers are those of the names.
 func (k *kallsyms) goesWith(markers, n, names uint64) bool {
-	at, ok := names, true
+	at := names
 	for i := range n - 1 {
-		if at, ok = k.walk(at, markEach, markers); !ok || at-names != uint64(le.Uint32(k.data[markers+4*(i+1):])) {
+		end, ok := k.walk(at, markEach, markers)
+		if !ok || end-names != uint64(le.Uint32(k.data[markers+4*(i+1):])) {
 			return false
 		}
+		at = end
 	}
 	return true
 }
@@ -270,9 +274,9 @@ func (m *Image) holds(addr uint64) bool {
 	return m.Base != 0 && addr-m.Base < uint64(len(m.Data))
 }
 
-// relativeAddresses are counted from a base that is the first of them. On x86 until
-// 6.14 those of each processor are counted from 0, and come first; the others then
-// are negative, less 1 (KALLSYMS_ABSOLUTE_PERCPU).
+// relativeAddresses are counted from a base that is the first of them. With
+// KALLSYMS_ABSOLUTE_PERCPU, as x86 had it, those of each processor are counted from 0,
+// and come first; the others then are negative, less 1.
 func relativeAddresses(offsets []byte, base uint64) []uint64 {
 	a := make([]uint64, len(offsets)/4)
 	percpu := false
@@ -297,7 +301,7 @@ func relativeAddresses(offsets []byte, base uint64) []uint64 {
 	return a
 }
 
-// placeAddresses are counted from where each offset itself is (since 7.0).
+// placeAddresses are counted from where each offset itself is, as in 7.2.
 func placeAddresses(offsets []byte, at uint64) []uint64 {
 	a := make([]uint64, len(offsets)/4)
 	for i := range a {

@@ -51,15 +51,15 @@ type listForm struct {
 }
 
 var listForms = []listForm{
-	{"4.20", "relative", false, false, 8},
-	{"4.20 absolute", "absolute", false, false, 8},
-	{"6.1 x86", "percpu", false, false, 8},
-	{"6.2", "relative", false, true, 8},
-	{"6.4", "relative", true, true, 8},
-	{"6.4 absolute", "absolute", true, true, 8},
+	{"6.0", "relative", false, false, 8},
+	{"6.0 absolute", "absolute", false, false, 8},
+	{"6.1 x86", "percpu", false, true, 8},
+	{"6.1", "relative", false, true, 8},
+	{"6.12", "relative", true, true, 8},
+	{"6.12 absolute", "absolute", true, true, 8},
 	{"6.12 x86", "percpu", true, true, 8},
 	{"6.12, to be relocated", "none", true, true, 8},
-	{"7.0", "place", true, true, 4},
+	{"7.2", "place", true, true, 4},
 }
 
 // testSymbols are n symbols, some with the same address, one with a long name.
