@@ -25,6 +25,7 @@ type packer struct {
 	*ui
 	index    indexFlags
 	choice   choiceFlags
+	firmware firmwareFlags
 	sources  sourceSet
 	compress compressionFlags
 	early    string
@@ -64,6 +65,10 @@ the like: then these, what they need, and what their softdep and weakdep lines a
 tree's modprobe.d ask for. kstage deps tells beforehand which these are.
 ` + choiceHelp + `
 
+Firmware that the modules name and the sources do not have comes from --firmware, with
+the links that lead to it, plain or packed as .zst or .xz, as the kernel would find it.
+What is not there either is a warning.
+
 Where the kernel is known, the modules are checked as kstage check does: from --kernel,
 --fit-kernel or --kernel-build, or when its image lies in the tree's boot/ or in
 lib/modules/VERSION. One that would not load is a warning.
@@ -79,6 +84,7 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
   kstage pack ./rootfs -o initrd.img -c zstd:19 --kernel-build ../linux
   kstage pack ./rootfs --format fit --fit-kernel Image --fit-load 0x80200000
   kstage pack ./rootfs --module fs-ext4 --module kernel/drivers/virtio/
+  kstage pack ./rootfs --module brcmfmac --firmware ../linux-firmware
   kstage pack ./rootfs -c none -o - | cpio -t`,
 		Args: operands(cobra.MinimumNArgs(1), "name the directory, tar or image to pack"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -99,6 +105,7 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
 	p.index.add(flags)
 	flags.StringArrayVarP(&p.choice.modules, "module", "m", nil, "take only this module and what it needs: `NAME`, directory, alias, ...; ! in front leaves it out; may be given again")
 	p.choice.add(flags)
+	p.firmware.add(flags)
 	p.index.choose = p.choice.choose
 	u.jsonFlag(cmd)
 	return cmd
@@ -125,6 +132,9 @@ func (p *packer) run(cmd *cobra.Command) error {
 		return err
 	}
 	if tree, err = onlyChosen(cmd.Context(), tree, kernels); err != nil {
+		return err
+	}
+	if err := p.addFirmware(tree, kernels); err != nil {
 		return err
 	}
 	if err := p.preflight(cmd.Context(), tree.FS(), kernels); err != nil {
@@ -257,7 +267,7 @@ func (p *packer) nameOutput(m initrd.Method) error {
 
 // spares refuses to write the image over what it is made from.
 func (p *packer) spares() error {
-	return p.sources.spares(p.output, p.early, p.compress.configPath, p.kernelImage)
+	return p.sources.spares(p.output, p.early, p.compress.configPath, p.kernelImage, p.firmware.dir)
 }
 
 // imageName is the default name: that of the first source, then .cpio and the
