@@ -14,7 +14,8 @@ import (
 // A module from outside the kernel goes into a root, packed so that the kernel can
 // unpack it itself.
 func ExampleTarget_Stage() {
-	source := os.DirFS(exampleDir()) // hello.ko, sub/world.ko
+	dir := exampleDir() // hello.ko, sub/world.ko
+	defer os.RemoveAll(dir)
 	root, err := os.MkdirTemp("", "root")
 	if err != nil {
 		log.Fatal(err)
@@ -26,7 +27,7 @@ func ExampleTarget_Stage() {
 	}
 	defer target.Close()
 
-	modules, _, err := install.ReadDir(source, "updates")
+	modules, _, err := install.ReadDir(os.DirFS(dir), "updates")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func (t *Target) resolve(dir string) (string, error) {
 		return "", err
 	}
 	real = path.Join(above, path.Base(dir))
-	if _, err := t.fsys.Lstat(real); err == nil {
+	if info, err := t.fsys.Lstat(real); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		return "", fmt.Errorf("%s: the link leads nowhere inside the tree", real)
 	}
 	return real, nil
