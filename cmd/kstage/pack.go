@@ -60,10 +60,7 @@ A DST of --add that ends in / is the directory to put SRC into; . is the root. A
 GLOB of --exclude without a slash matches names at any depth, one with a slash
 paths from the root; * and ? match no slash, ** any number of directories.
 
-All modules go into the image unless some are chosen, by --module, --module-list and
-the like: then these, what they need, and what their softdep and weakdep lines and the
-tree's modprobe.d ask for. kstage deps tells beforehand which these are.
-` + choiceHelp + `
+` + packChoice + choiceHelp + `
 
 Firmware that the modules name and the sources do not have comes from --firmware, with
 the links that lead to it, plain or packed as .zst or .xz, as the kernel would find it.
@@ -92,6 +89,12 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
 			return p.run(cmd)
 		},
 	}
+	p.flags(cmd)
+	return cmd
+}
+
+// flags adds the options.
+func (p *packer) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&p.output, "output", "o", "", "write the image to `FILE`, - for standard output (default NAME.cpio.gz here, or what the compression is called)")
 	p.compress.add(flags)
@@ -103,12 +106,9 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
 	p.sources.add(flags)
 	p.format.add(flags)
 	p.index.add(flags)
-	flags.StringArrayVarP(&p.choice.modules, "module", "m", nil, "take only this module and what it needs: `NAME`, directory, alias, ...; ! in front leaves it out; may be given again")
-	p.choice.add(flags)
+	p.choice.addModule(flags)
 	p.firmware.add(flags)
-	p.index.choose = p.choice.choose
-	u.jsonFlag(cmd)
-	return cmd
+	p.jsonFlag(cmd)
 }
 
 func (p *packer) run(cmd *cobra.Command) error {
@@ -297,6 +297,7 @@ func (p *packer) kernelsBelow(ctx context.Context, root fs.FS) ([]*kernel, error
 	if err != nil {
 		return nil, err
 	}
+	p.index.choose = p.choice.choose
 	if len(dirs) > 0 {
 		return p.index.index(ctx, p.ui, root, dirs)
 	}
