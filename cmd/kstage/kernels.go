@@ -44,8 +44,9 @@ type kernel struct {
 	Modules  int               `json:"modules"`
 	Made     map[string]string `json:"made,omitempty"` // list → what it was made from
 	Problems []depmod.Problem  `json:"problems"`
-	Chosen   *choiceReport     `json:"chosen,omitempty"` // when not all modules were wanted
-	Check    *checkReport      `json:"check,omitempty"`  // when the kernel is known
+	Chosen   *choiceReport     `json:"chosen,omitempty"`   // when not all modules were wanted
+	Check    *checkReport      `json:"check,omitempty"`    // when the kernel is known
+	Firmware *firmwareReport   `json:"firmware,omitempty"` // when some is staged or looked for
 
 	tree      *depmod.Tree
 	files     []depmod.File
@@ -222,6 +223,9 @@ func (u *ui) kernels(kernels []*kernel) {
 			text += ", made " + strings.Join(made, ", ")
 		}
 		u.say("%s", text)
+		if k.Firmware != nil && len(k.Firmware.Added) > 0 {
+			u.say("  %s of firmware added", count(len(k.Firmware.Added), "file", "files"))
+		}
 		if k.Check != nil {
 			u.say("  %s", k.Check.say(k.checkedBy))
 		}

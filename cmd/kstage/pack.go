@@ -25,6 +25,7 @@ type packer struct {
 	*ui
 	index    indexFlags
 	choice   choiceFlags
+	firmware firmwareFlags
 	sources  sourceSet
 	compress compressionFlags
 	early    string
@@ -60,6 +61,11 @@ GLOB of --exclude without a slash matches names at any depth, one with a slash
 paths from the root; * and ? match no slash, ** any number of directories.
 
 ` + packChoice + choiceHelp + "\n\n" + machineHelp() + `
+
+Firmware that the modules name and the sources do not have comes from --firmware, with
+the links that lead to it, plain or packed as .zst or .xz, as the kernel would find it.
+What is not there either is a warning.
+
 Where the kernel is known, the modules are checked as kstage check does: from --kernel,
 --fit-kernel or --kernel-build, or when its image lies in the tree's boot/ or in
 lib/modules/VERSION. One that would not load is a warning.
@@ -76,6 +82,7 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
   kstage pack ./rootfs --format fit --fit-kernel Image --fit-load 0x80200000
   kstage pack ./rootfs --module fs-ext4 --module kernel/drivers/virtio/
   kstage pack ./rootfs --dtb jh7110-pine64-star64.dtb --profile ext4,mmc
+  kstage pack ./rootfs --module brcmfmac --firmware ../linux-firmware
   kstage pack ./rootfs -c none -o - | cpio -t`,
 		Args: operands(cobra.MinimumNArgs(1), "name the directory, tar or image to pack"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -83,6 +90,12 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
 			return p.run(cmd)
 		},
 	}
+	p.flags(cmd)
+	return cmd
+}
+
+// flags adds the options.
+func (p *packer) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&p.output, "output", "o", "", "write the image to `FILE`, - for standard output (default NAME.cpio.gz here, or what the compression is called)")
 	p.compress.add(flags)
@@ -95,8 +108,8 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
 	p.format.add(flags)
 	p.index.add(flags)
 	p.choice.addModule(flags)
-	u.jsonFlag(cmd)
-	return cmd
+	p.firmware.add(flags)
+	p.jsonFlag(cmd)
 }
 
 func (p *packer) run(cmd *cobra.Command) error {
@@ -121,6 +134,9 @@ func (p *packer) run(cmd *cobra.Command) error {
 		return err
 	}
 	if tree, err = onlyChosen(cmd.Context(), tree, kernels); err != nil {
+		return err
+	}
+	if err := p.addFirmware(tree, kernels); err != nil {
 		return err
 	}
 	if err := p.preflight(cmd.Context(), tree.FS(), kernels); err != nil {
@@ -253,7 +269,7 @@ func (p *packer) nameOutput(m initrd.Method) error {
 
 // spares refuses to write the image over what it is made from.
 func (p *packer) spares() error {
-	others := []string{p.early, p.compress.configPath, p.kernelImage}
+	others := []string{p.early, p.compress.configPath, p.kernelImage, p.firmware.dir}
 	return p.sources.spares(p.output, append(others, p.choice.files()...)...)
 }
 
