@@ -2,6 +2,7 @@ package depmod
 
 import (
 	"fmt"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ type Config struct {
 // findings only.
 func (c *Config) Parse(name string, data []byte, version string) []Problem {
 	var problems []Problem
-	for number, line := range configLines(string(data)) {
+	for number, line := range ConfigLines(string(data)) {
 		words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' })
 		if len(words) > 0 && !c.directive(words[0], words[1:], version) {
 			problems = append(problems, Problem{Rule: RuleConfig, Severity: Error, Path: name,
@@ -39,10 +40,11 @@ func (c *Config) Parse(name string, data []byte, version string) []Problem {
 	return problems
 }
 
-// configLines yields the lines with the number of the last line they are made
-// of. A backslash takes away what is special in the next character, a newline's
-// being to end the line.
-func configLines(text string) func(yield func(int, string) bool) {
+// ConfigLines yields the lines of a file of depmod.d or modprobe.d with the number of
+// the last line they are made of; empty ones and comments are passed over. A
+// backslash takes away what is special in the next character, a newline's being to
+// end the line.
+func ConfigLines(text string) iter.Seq2[int, string] {
 	return func(yield func(int, string) bool) {
 		var line strings.Builder
 		number := 1

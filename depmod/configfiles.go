@@ -15,12 +15,27 @@ import (
 var ConfigPaths = []string{"etc/depmod.d", "run/depmod.d", "usr/local/lib/depmod.d", "usr/lib/depmod.d", "lib/depmod.d"}
 
 // ReadConfig reads the configuration for a kernel version from paths below the
-// root of fsys, each of them a file or a directory of *.conf files; missing ones
-// are passed over. Of files with one base name the first counts; all are read in
-// the order of their base names.
+// root of fsys, as [ConfigFiles] finds it there.
 func ReadConfig(fsys fs.FS, paths []string, version string) (Config, []Problem, error) {
 	var c Config
-	files := make(map[string]string) // by base name
+	files, problems, err := ConfigFiles(fsys, paths)
+	for _, f := range files {
+		problems = append(problems, c.Parse(f.Path, f.Data, version)...)
+	}
+	return c, problems, err
+}
+
+// A ConfigFile is one file of depmod.d or modprobe.d.
+type ConfigFile struct {
+	Path string // from the root, with a slash in front
+	Data []byte
+}
+
+// ConfigFiles reads the configuration files in paths below the root of fsys, each of
+// them a file or a directory of *.conf files; missing ones are passed over. Of files
+// with one base name the first counts; they come in the order of their base names.
+func ConfigFiles(fsys fs.FS, paths []string) ([]ConfigFile, []Problem, error) {
+	names := make(map[string]string) // by base name
 	var problems []Problem
 	for _, p := range paths {
 		real, err := chroot.Resolve(fsys, p)
@@ -29,30 +44,31 @@ func ReadConfig(fsys fs.FS, paths []string, version string) (Config, []Problem, 
 		}
 		found, bad, err := configFiles(fsys, p, real)
 		if err != nil {
-			return c, nil, err
+			return nil, nil, err
 		}
 		problems = append(problems, bad...)
 		for _, f := range found {
-			if base := path.Base(f); files[base] == "" {
-				files[base] = f
+			if base := path.Base(f); names[base] == "" {
+				names[base] = f
 			}
 		}
 	}
-	for _, base := range slices.Sorted(maps.Keys(files)) {
-		real, err := chroot.Resolve(fsys, files[base])
+	var files []ConfigFile
+	for _, base := range slices.Sorted(maps.Keys(names)) {
+		real, err := chroot.Resolve(fsys, names[base])
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return c, problems, err
+			return files, problems, err
 		}
 		data, err := fs.ReadFile(fsys, real)
 		if err != nil {
-			return c, problems, err
+			return files, problems, err
 		}
-		problems = append(problems, c.Parse("/"+strings.TrimPrefix(files[base], "/"), data, version)...)
+		files = append(files, ConfigFile{"/" + strings.TrimPrefix(names[base], "/"), data})
 	}
-	return c, problems, nil
+	return files, problems, nil
 }
 
 // configFiles lists the files that one path stands for.

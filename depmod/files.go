@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/kstage/kstage/depmod/index"
 )
@@ -226,7 +225,7 @@ func (ix *indexer) builtins() trie {
 	}
 	x := ix.newTrie()
 	for line := range bytes.Lines(ix.tree.builtin.data) {
-		if c := line[0] | 0x20; c < 'a' || c > 'z' {
+		if !builtinLine(line) {
 			p := warning(RuleBuiltin, builtinName, "", "the line %q is no module path", line)
 			p.Severity, p.kmod = Error, "Invalid modules.builtin line: "+string(line)
 			ix.problems = append(ix.problems, p)
@@ -238,27 +237,17 @@ func (ix *indexer) builtins() trie {
 	return x
 }
 
-// builtinAliases indexes the aliases in modules.builtin.modinfo. As with kmod, a
-// last string without NUL and one without a module name count for nothing.
+// builtinAliases indexes the aliases in modules.builtin.modinfo.
 func (ix *indexer) builtinAliases() trie {
 	if !ix.tree.builtinInfo.present {
 		ix.problems = append(ix.problems, missing(RuleBuiltinInfo, builtinInfoName))
 		return trie{}
 	}
 	x := ix.newTrie()
-	for data := string(ix.tree.builtinInfo.data); ; {
-		entry, rest, ended := strings.Cut(data, "\x00")
-		if !ended {
-			return x
-		}
-		data = rest
-		module, field, _ := strings.Cut(entry, ".")
-		key, alias, _ := strings.Cut(field, "=")
-		if key != "alias" || module == "" {
-			continue
-		}
+	for alias, module := range ix.tree.BuiltInAliases() {
 		if key, ok := ix.normalized(builtinInfoName, alias); ok {
 			ix.add(x, builtinInfoName, key, module, 0)
 		}
 	}
+	return x
 }

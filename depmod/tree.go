@@ -26,6 +26,7 @@ type Tree struct {
 	Problems []Problem // what was found on the way
 
 	compat                      int
+	prefix                      byte
 	symbols                     map[string]owner
 	order, builtin, builtinInfo source
 }
@@ -97,7 +98,7 @@ type Options struct {
 // modules.dep, as with kmod. A cycle of dependencies is a [*CycleError]; the tree
 // that comes with it has no Deps.
 func Scan(ctx context.Context, fsys fs.FS, dir string, o Options) (*Tree, error) {
-	t := &Tree{Version: path.Base(dir), compat: o.Compat}
+	t := &Tree{Version: path.Base(dir), compat: o.Compat, prefix: o.Prefix}
 	if t.compat == 0 {
 		t.compat = 34
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/kstage/kstage/initrd"
 	"github.com/kstage/kstage/initrd/uboot"
+	"github.com/kstage/kstage/internal/glob"
 )
 
 // globForm says what a GLOB operand is.
@@ -182,7 +183,7 @@ func readFilter(globs []string, usage string) (pathFilter, error) {
 func (f pathFilter) takes(p string) bool {
 	parts, taken := strings.Split(p, "/"), len(f) == 0
 	for _, x := range f {
-		if p != "." && matches(x.parts, parts) {
+		if p != "." && glob.Match(x.parts, parts) {
 			x.used, taken = true, true
 		}
 	}

@@ -25,6 +25,8 @@ type indexFlags struct {
 
 	config  []string       // depmod.d files of this host instead of the tree's own
 	options depmod.Options // what kstage depmod asks for besides
+	// choose, if set, leaves in the kernel's tree what is wanted of it
+	choose func(root fs.FS, k *kernel) error
 }
 
 func (f *indexFlags) add(flags *pflag.FlagSet) {
@@ -40,7 +42,8 @@ type kernel struct {
 	Modules  int               `json:"modules"`
 	Made     map[string]string `json:"made,omitempty"` // list → what it was made from
 	Problems []depmod.Problem  `json:"problems"`
-	Check    *checkReport      `json:"check,omitempty"` // when the kernel is known
+	Chosen   *choiceReport     `json:"chosen,omitempty"` // when not all modules were wanted
+	Check    *checkReport      `json:"check,omitempty"`  // when the kernel is known
 
 	tree      *depmod.Tree
 	files     []depmod.File
@@ -83,7 +86,7 @@ func (f *indexFlags) index(ctx context.Context, u *ui, root fs.FS, dirs []string
 		if o.Config, problems, err = f.readConfig(root, path.Base(dir)); err != nil {
 			return nil, err
 		}
-		k, err := indexOne(ctx, root, dir, o)
+		k, err := f.indexOne(ctx, root, dir, o)
 		if err != nil {
 			return nil, err
 		}
@@ -103,27 +106,38 @@ func (f *indexFlags) readConfig(root fs.FS, version string) (depmod.Config, []de
 	return depmod.ReadConfig(hostFS(), hostPaths(f.config), version)
 }
 
-func indexOne(ctx context.Context, root fs.FS, dir string, o depmod.Options) (*kernel, error) {
+func (f *indexFlags) indexOne(ctx context.Context, root fs.FS, dir string, o depmod.Options) (*kernel, error) {
 	tree, err := depmod.Scan(ctx, root, dir, o)
-	var cycle *depmod.CycleError
-	if errors.As(err, &cycle) {
-		return nil, withHint(fmt.Errorf("%s: %w", dir, err), "a symbol that two modules need from each other must move to a third one")
-	}
 	if err != nil {
-		return nil, err
+		return nil, cycleHint(dir, err)
 	}
 	if err := allUnreadable(tree); err != nil {
 		return nil, err
 	}
-	k := &kernel{tree: tree, Version: tree.Version, Dir: tree.Dir, Modules: len(tree.Modules), Made: make(map[string]string)}
-	files, problems := tree.Files()
-	k.files, k.Problems = files, slices.Concat([]depmod.Problem{}, tree.Problems, problems)
+	k := &kernel{tree: tree, Version: tree.Version, Dir: tree.Dir, Made: make(map[string]string)}
+	if f.choose != nil {
+		if err := f.choose(root, k); err != nil {
+			return nil, err
+		}
+	}
+	files, problems := k.tree.Files()
+	k.files, k.Problems = files, slices.Concat([]depmod.Problem{}, k.tree.Problems, k.Problems, problems)
+	k.Modules = len(k.tree.Modules)
 	for _, file := range files {
 		if file.Made != "" {
 			k.Made[file.Name] = file.Made
 		}
 	}
 	return k, nil
+}
+
+// cycleHint says what to do about modules that need each other.
+func cycleHint(dir string, err error) error {
+	var cycle *depmod.CycleError
+	if errors.As(err, &cycle) {
+		return withHint(fmt.Errorf("%s: %w", dir, err), "a symbol that two modules need from each other must move to a third one")
+	}
+	return err
 }
 
 // allUnreadable refuses a tree of which not one module could be read: its index
@@ -193,7 +207,11 @@ func (f *indexFlags) verdict(kernels []*kernel) error {
 // summary is a line about each kernel version.
 func (u *ui) kernels(kernels []*kernel) {
 	for _, k := range kernels {
-		text := fmt.Sprintf("  %s: %s indexed", k.Version, count(k.Modules, "module", "modules"))
+		modules := count(k.Modules, "module", "modules")
+		if k.Chosen != nil {
+			modules = fmt.Sprintf("%d of %s", k.Modules, count(k.Chosen.Of, "module", "modules"))
+		}
+		text := fmt.Sprintf("  %s: %s indexed", k.Version, modules)
 		var made []string
 		for name := range k.Made {
 			made = append(made, name)

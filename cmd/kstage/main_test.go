@@ -36,7 +36,8 @@ func TestScripts(t *testing.T) { runScripts(t, "testdata/script", nil) }
 
 // TestLabScripts runs those that need real kernels. $OOT are modules whose fate is
 // known, $K61 is a small kernel with
-// $MAP61, $KERNEL and $CONFIG are the lab's.
+// $MAP61, $KERNEL and $CONFIG are the lab's, as are $TREE, the root of the modules of
+// $VERSION, and $DEPMOD34, kmod's depmod.
 func TestLabScripts(t *testing.T) {
 	shared, lab := kotest.LabShared(t), kotest.Lab(t)
 	systemMap := filepath.Join(t.TempDir(), "System.map")
@@ -46,6 +47,7 @@ func TestLabScripts(t *testing.T) {
 	runScripts(t, "testdata/labscript", map[string]string{
 		"OOT": filepath.Join(shared, "oot"), "K61": filepath.Join(shared, "k61"), "MAP61": systemMap,
 		"KERNEL": filepath.Join(lab, "vmlinux"), "CONFIG": filepath.Join(lab, "config"),
+		"TREE": kotest.LabTree(t, "plain"), "VERSION": kotest.LabVersion(t), "DEPMOD34": filepath.Join(lab, "depmod-34"),
 	})
 }
 

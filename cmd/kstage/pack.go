@@ -24,6 +24,7 @@ import (
 type packer struct {
 	*ui
 	index    indexFlags
+	choice   choiceFlags
 	sources  sourceSet
 	compress compressionFlags
 	early    string
@@ -58,6 +59,11 @@ A DST of --add that ends in / is the directory to put SRC into; . is the root. A
 GLOB of --exclude without a slash matches names at any depth, one with a slash
 paths from the root; * and ? match no slash, ** any number of directories.
 
+All modules go into the image unless some are chosen, by --module, --module-list and
+the like: then these, what they need, and what their softdep and weakdep lines and the
+tree's modprobe.d ask for. kstage deps tells beforehand which these are.
+` + choiceHelp + `
+
 Where the kernel is known, the modules are checked as kstage check does: from --kernel,
 --fit-kernel or --kernel-build, or when its image lies in the tree's boot/ or in
 lib/modules/VERSION. One that would not load is a warning.
@@ -72,6 +78,7 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
   kstage pack rootfs.tar.xz --add ./init:init --exclude usr/share/doc
   kstage pack ./rootfs -o initrd.img -c zstd:19 --kernel-build ../linux
   kstage pack ./rootfs --format fit --fit-kernel Image --fit-load 0x80200000
+  kstage pack ./rootfs --module fs-ext4 --module kernel/drivers/virtio/
   kstage pack ./rootfs -c none -o - | cpio -t`,
 		Args: operands(cobra.MinimumNArgs(1), "name the directory, tar or image to pack"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -90,6 +97,9 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
 	p.sources.add(flags)
 	p.format.add(flags)
 	p.index.add(flags)
+	flags.StringArrayVarP(&p.choice.modules, "module", "m", nil, "take only this module and what it needs: `NAME`, directory, alias, ...; ! in front leaves it out; may be given again")
+	p.choice.add(flags)
+	p.index.choose = p.choice.choose
 	u.jsonFlag(cmd)
 	return cmd
 }
@@ -112,6 +122,9 @@ func (p *packer) run(cmd *cobra.Command) error {
 	}
 	kernels, err := p.kernelsBelow(cmd.Context(), tree.FS())
 	if err != nil {
+		return err
+	}
+	if tree, err = onlyChosen(cmd.Context(), tree, kernels); err != nil {
 		return err
 	}
 	if err := p.preflight(cmd.Context(), tree.FS(), kernels); err != nil {
@@ -277,8 +290,11 @@ func (p *packer) kernelsBelow(ctx context.Context, root fs.FS) ([]*kernel, error
 	if len(dirs) > 0 {
 		return p.index.index(ctx, p.ui, root, dirs)
 	}
-	if p.index.kernelBuild != "" {
+	switch {
+	case p.index.kernelBuild != "":
 		return nil, fmt.Errorf("%s: --kernel-build is given, but there is no lib/modules/VERSION to complete", strings.Join(p.sources.names, ", "))
+	case p.choice.given():
+		return nil, fmt.Errorf("%s: modules are chosen, but there is no lib/modules/VERSION to take them from", strings.Join(p.sources.names, ", "))
 	}
 	if !p.json {
 		p.line("note", "there is no lib/modules/VERSION: the image has no kernel modules")

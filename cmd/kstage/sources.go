@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kstage/kstage/initrd"
+	"github.com/kstage/kstage/internal/glob"
 )
 
 // sourceFlags are the sources' names and the options that change what they bring.
@@ -168,41 +169,14 @@ func (o *owner) read(text string) error {
 // readExclusion cuts a pattern into its parts. One without a slash, but for the
 // end, may lie at any depth.
 func readExclusion(text string) (*exclusion, error) {
-	trimmed := strings.TrimSuffix(text, "/")
-	x := &exclusion{text: text, parts: strings.Split(strings.TrimPrefix(trimmed, "/"), "/")}
-	if !strings.Contains(trimmed, "/") {
-		x.parts = append([]string{"**"}, x.parts...)
+	parts, err := glob.Split(strings.TrimPrefix(text, "/"))
+	if err != nil {
+		return nil, err
 	}
-	for _, part := range x.parts {
-		if _, err := path.Match(part, ""); err != nil || part == "" || part == "." || part == ".." {
-			return nil, fmt.Errorf("%q is no pattern for a name", part)
-		}
+	if !strings.Contains(strings.TrimSuffix(text, "/"), "/") {
+		parts = append([]string{"**"}, parts...)
 	}
-	return x, nil
-}
-
-// matches tells whether the pattern matches the path made of parts or a
-// directory above it.
-func matches(pattern, parts []string) bool {
-	switch {
-	case len(pattern) == 0:
-		return true
-	case pattern[0] != "**":
-	case len(pattern) == 1:
-		return len(parts) > 0
-	default:
-		for i := range parts {
-			if matches(pattern[1:], parts[i:]) {
-				return true
-			}
-		}
-		return false
-	}
-	if len(parts) == 0 {
-		return false
-	}
-	ok, _ := path.Match(pattern[0], parts[0]) // the pattern has been tried
-	return ok && matches(pattern[1:], parts[1:])
+	return &exclusion{text: text, parts: parts}, nil
 }
 
 func (f *sourceFlags) excluded(p string) bool {
@@ -211,7 +185,7 @@ func (f *sourceFlags) excluded(p string) bool {
 	}
 	parts, excluded := strings.Split(p, "/"), false
 	for _, x := range f.excludes {
-		if matches(x.parts, parts) {
+		if glob.Match(x.parts, parts) {
 			x.used, excluded = true, true
 		}
 	}
