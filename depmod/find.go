@@ -19,6 +19,9 @@ var moduleDirs = []string{"lib/modules", "usr/lib/modules"}
 // releaseName is what kmod takes for a kernel release: it starts with two numbers.
 var releaseName = regexp.MustCompile(`^[0-9]+\.[0-9]+`)
 
+// IsRelease tells whether a name can be that of a kernel release.
+func IsRelease(name string) bool { return releaseName.MatchString(name) }
+
 // Find returns the module directories of every kernel version below the root of
 // fsys, sorted, free of links; none is not an error. They are looked for in tops,
 // without any in lib/modules and usr/lib/modules. A directory that is reached in

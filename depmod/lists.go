@@ -123,17 +123,17 @@ func (t *Tree) fromBuild(build fs.FS) error {
 			return fmt.Errorf("kernel build: %w", err)
 		}
 		if l.name == orderName {
-			data = installedOrder(data)
+			data = InstalledOrder(data)
 		}
 		*l.source = source{data: data, present: true, made: "the kernel build"}
 	}
 	return nil
 }
 
-// installedOrder turns a build's modules.order into the installed one. Builds
+// InstalledOrder turns a build's modules.order into the installed one. Builds
 // name the objects: fs/ext4/ext4.o since 6.2, fs/ext4/ext4.ko since 5.3; before
 // that the line was kernel/fs/ext4/ext4.ko already.
-func installedOrder(data []byte) []byte {
+func InstalledOrder(data []byte) []byte {
 	var out bytes.Buffer
 	for line := range strings.Lines(string(data)) {
 		name := strings.TrimSuffix(line, "\n")
