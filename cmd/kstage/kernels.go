@@ -43,7 +43,8 @@ type kernel struct {
 	Made     map[string]string `json:"made,omitempty"` // list → what it was made from
 	Problems []depmod.Problem  `json:"problems"`
 	Chosen   *choiceReport     `json:"chosen,omitempty"` // when not all modules were wanted
-	Check    *checkReport      `json:"check,omitempty"`  // when the kernel is known
+	Stripped *stripReport      `json:"stripped,omitempty"`
+	Check    *checkReport      `json:"check,omitempty"` // when the kernel is known
 
 	tree      *depmod.Tree
 	files     []depmod.File
@@ -220,6 +221,9 @@ func (u *ui) kernels(kernels []*kernel) {
 			text += ", made " + strings.Join(made, ", ")
 		}
 		u.say("%s", text)
+		if k.Stripped != nil {
+			u.say("  %s: %s", k.Version, k.Stripped.say())
+		}
 		if k.Check != nil {
 			u.say("  %s", k.Check.say(k.checkedBy))
 		}

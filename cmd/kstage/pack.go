@@ -25,6 +25,7 @@ type packer struct {
 	*ui
 	index    indexFlags
 	choice   choiceFlags
+	strip    stripFlags
 	sources  sourceSet
 	compress compressionFlags
 	early    string
@@ -64,6 +65,11 @@ the like: then these, what they need, and what their softdep and weakdep lines a
 tree's modprobe.d ask for. kstage deps tells beforehand which these are.
 ` + choiceHelp + `
 
+With --strip modules lose what nothing reads: labels that the assembler left for the
+linker, two thirds of a riscv64 module, which the kernel would keep in memory, and debug
+sections. Packed modules are packed again in their format. A signature would no longer
+fit and goes; that is refused where the kernel loads signed modules only.
+
 Where the kernel is known, the modules are checked as kstage check does: from --kernel,
 --fit-kernel or --kernel-build, or when its image lies in the tree's boot/ or in
 lib/modules/VERSION. One that would not load is a warning.
@@ -99,6 +105,7 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
 	p.index.add(flags)
 	flags.StringArrayVarP(&p.choice.modules, "module", "m", nil, "take only this module and what it needs: `NAME`, directory, alias, ...; ! in front leaves it out; may be given again")
 	p.choice.add(flags)
+	p.strip.add(flags)
 	p.index.choose = p.choice.choose
 	u.jsonFlag(cmd)
 	return cmd
@@ -127,7 +134,7 @@ func (p *packer) run(cmd *cobra.Command) error {
 	if tree, err = onlyChosen(cmd.Context(), tree, kernels); err != nil {
 		return err
 	}
-	if err := p.preflight(cmd.Context(), tree.FS(), kernels); err != nil {
+	if err := p.slimAndCheck(cmd.Context(), tree, kernels); err != nil {
 		return err
 	}
 	why, err := p.settleCompression(tree.FS(), kernels)

@@ -22,6 +22,7 @@ var verbs = map[string]func(logger, []string) int{
 	"list":                list,
 	"wait-for":            waitFor,
 	"insmod":              insmod,
+	"rmmod":               rmmod,
 	"modprobe-bymodalias": modprobeByModalias,
 }
 
@@ -102,6 +103,20 @@ func insmod(log logger, args []string) int {
 	}
 	errno, _ := errors.AsType[syscall.Errno](err)
 	log.printf("insmod %s: errno %d: %v", args[0], errno, err)
+	return int(errno)
+}
+
+// rmmod NAME takes a module out of the kernel. Exit is the errno, 0 when it is gone.
+func rmmod(log logger, args []string) int {
+	if len(args) != 1 {
+		return usage(log, "rmmod NAME")
+	}
+	err := unix.DeleteModule(args[0], unix.O_NONBLOCK)
+	if err == nil {
+		return 0
+	}
+	errno, _ := errors.AsType[syscall.Errno](err)
+	log.printf("rmmod %s: errno %d: %v", args[0], errno, err)
 	return int(errno)
 }
 
