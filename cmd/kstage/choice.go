@@ -30,6 +30,18 @@ const choiceHelp = `A module is named by its name (virtio_net), a pattern of nam
 (fs-ext4, pci:v00001AF4d00001000..., of:..., a pattern such as of:*starfive*), or a symbol
 that it exports (symbol:crc32c). With ! in front it is left out, whatever else asks for it.`
 
+// packChoice stands before choiceHelp in the help of pack.
+const packChoice = `All modules go into the image unless some are chosen, by --module, --module-list and
+the like: then these, what they need, and what their softdep and weakdep lines and the
+tree's modprobe.d ask for. kstage deps tells beforehand which these are.
+`
+
+// addModule adds --module too, for commands whose operands are something else.
+func (f *choiceFlags) addModule(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&f.modules, "module", "m", nil, "take only this module and what it needs: `NAME`, directory, alias, ...; ! in front leaves it out; may be given again")
+	f.add(flags)
+}
+
 func (f *choiceFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.lists, "module-list", nil, "take the modules that `FILE` names, one a line; # begins a comment, ? in front makes one optional")
 }

@@ -30,7 +30,7 @@ func (i *installer) kernels(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := i.check(ctx, i.index.kernelBuild); err != nil {
+	if err := errors.Join(i.symbols(), i.check(ctx, i.index.kernelBuild)); err != nil {
 		return err
 	}
 	i.unsigned(config)
@@ -89,6 +89,35 @@ func (i *installer) buildConfig() (kernelinfo.Config, error) {
 	return config, nil
 }
 
+// symbols has the index tell of symbols that the kernel has not, as make modules_install
+// does. Module.symvers tells their versions too, which System.map does not.
+func (i *installer) symbols() error {
+	if i.index.kernelBuild == "" {
+		return nil
+	}
+	var names [2]string
+	for n, name := range []string{"Module.symvers", "System.map"} {
+		name = filepath.Join(i.index.kernelBuild, name)
+		if _, err := os.Stat(name); err == nil {
+			names[n] = name
+		}
+	}
+	if names == [2]string{} {
+		return nil
+	}
+	kernel, problems, err := readKernelSymbols(names[0], names[1], 0)
+	if err != nil {
+		return err
+	}
+	for _, p := range problems {
+		i.problem(p)
+	}
+	if !kernel.Stub {
+		i.index.options.Kernel, i.index.options.Check = kernel, true
+	}
+	return nil
+}
+
 // link makes the link to the build directory, which out-of-tree modules are built with.
 func (i *installer) link(s *staged, build string) error {
 	to, err := filepath.Abs(build)
@@ -144,6 +173,9 @@ func (i *installer) outside(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if _, err := i.buildConfig(); err != nil {
+		return err
+	}
+	if err := i.symbols(); err != nil {
 		return err
 	}
 	version, err := i.version()

@@ -44,7 +44,8 @@ type kernel struct {
 	Problems []depmod.Problem  `json:"problems"`
 	Chosen   *choiceReport     `json:"chosen,omitempty"` // when not all modules were wanted
 	Stripped *stripReport      `json:"stripped,omitempty"`
-	Check    *checkReport      `json:"check,omitempty"` // when the kernel is known
+	Check    *checkReport      `json:"check,omitempty"`    // when the kernel is known
+	Firmware *firmwareReport   `json:"firmware,omitempty"` // when some is staged or looked for
 
 	tree      *depmod.Tree
 	files     []depmod.File
@@ -223,6 +224,9 @@ func (u *ui) kernels(kernels []*kernel) {
 		u.say("%s", text)
 		if k.Stripped != nil {
 			u.say("  %s: %s", k.Version, k.Stripped.say())
+		}
+		if k.Firmware != nil && len(k.Firmware.Added) > 0 {
+			u.say("  %s of firmware added", count(len(k.Firmware.Added), "file", "files"))
 		}
 		if k.Check != nil {
 			u.say("  %s", k.Check.say(k.checkedBy))

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) {
 //	cut FILE N      leaves the first N bytes
 //	nul FILE        ends its strings with NUL instead of newline
 //	same A B        demands equal files
+//	stamps DIR FILE writes what DIR holds into FILE: names, times, sizes
 //	status N CMD…   runs a command and demands its exit status
 //
 // and the condition [root] tells whether the user is root.
@@ -95,6 +97,11 @@ func runScripts(t *testing.T, dir string, variables map[string]string) {
 				text := strings.ReplaceAll(ts.ReadFile(args[0]), "\n", "\x00")
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
 			},
+			"stamps": func(ts *testscript.TestScript, _ bool, args []string) {
+				text, err := stamps(ts.MkAbs(args[0]))
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o644))
+			},
 			"status": func(ts *testscript.TestScript, _ bool, args []string) {
 				err := ts.Exec(args[1], args[2:]...)
 				got := "0"
@@ -115,6 +122,22 @@ func runScripts(t *testing.T, dir string, variables map[string]string) {
 			},
 		},
 	})
+}
+
+// stamps lists all that lies in a directory, with its mode, size and times.
+func stamps(dir string) (string, error) {
+	var text strings.Builder
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			fmt.Fprintln(&text, name, info.Mode(), info.Size(), info.ModTime().UnixNano())
+		}
+		return err
+	})
+	return text.String(), err
 }
 
 // edit makes a script command that changes a file at a place.

@@ -26,6 +26,7 @@ type packer struct {
 	index    indexFlags
 	choice   choiceFlags
 	strip    stripFlags
+	firmware firmwareFlags
 	sources  sourceSet
 	compress compressionFlags
 	early    string
@@ -60,10 +61,11 @@ A DST of --add that ends in / is the directory to put SRC into; . is the root. A
 GLOB of --exclude without a slash matches names at any depth, one with a slash
 paths from the root; * and ? match no slash, ** any number of directories.
 
-All modules go into the image unless some are chosen, by --module, --module-list and
-the like: then these, what they need, and what their softdep and weakdep lines and the
-tree's modprobe.d ask for. kstage deps tells beforehand which these are.
-` + choiceHelp + `
+` + packChoice + choiceHelp + `
+
+Firmware that the modules name and the sources do not have comes from --firmware, with
+the links that lead to it, plain or packed as .zst or .xz, as the kernel would find it.
+What is not there either is a warning.
 
 With --strip modules lose what nothing reads: labels that the assembler left for the
 linker, two thirds of a riscv64 module, which the kernel would keep in memory, and debug
@@ -85,6 +87,7 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
   kstage pack ./rootfs -o initrd.img -c zstd:19 --kernel-build ../linux
   kstage pack ./rootfs --format fit --fit-kernel Image --fit-load 0x80200000
   kstage pack ./rootfs --module fs-ext4 --module kernel/drivers/virtio/
+  kstage pack ./rootfs --module brcmfmac --firmware ../linux-firmware
   kstage pack ./rootfs -c none -o - | cpio -t`,
 		Args: operands(cobra.MinimumNArgs(1), "name the directory, tar or image to pack"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -92,6 +95,12 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
 			return p.run(cmd)
 		},
 	}
+	p.flags(cmd)
+	return cmd
+}
+
+// flags adds the options.
+func (p *packer) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&p.output, "output", "o", "", "write the image to `FILE`, - for standard output (default NAME.cpio.gz here, or what the compression is called)")
 	p.compress.add(flags)
@@ -103,12 +112,10 @@ unpack zstd is preferred, then gzip, xz, lz4; gzip is taken when nothing is know
 	p.sources.add(flags)
 	p.format.add(flags)
 	p.index.add(flags)
-	flags.StringArrayVarP(&p.choice.modules, "module", "m", nil, "take only this module and what it needs: `NAME`, directory, alias, ...; ! in front leaves it out; may be given again")
-	p.choice.add(flags)
+	p.choice.addModule(flags)
+	p.firmware.add(flags)
 	p.strip.add(flags)
-	p.index.choose = p.choice.choose
-	u.jsonFlag(cmd)
-	return cmd
+	p.jsonFlag(cmd)
 }
 
 func (p *packer) run(cmd *cobra.Command) error {
@@ -132,6 +139,9 @@ func (p *packer) run(cmd *cobra.Command) error {
 		return err
 	}
 	if tree, err = onlyChosen(cmd.Context(), tree, kernels); err != nil {
+		return err
+	}
+	if err := p.addFirmware(tree, kernels); err != nil {
 		return err
 	}
 	if err := p.slimAndCheck(cmd.Context(), tree, kernels); err != nil {
@@ -264,7 +274,7 @@ func (p *packer) nameOutput(m initrd.Method) error {
 
 // spares refuses to write the image over what it is made from.
 func (p *packer) spares() error {
-	return p.sources.spares(p.output, p.early, p.compress.configPath, p.kernelImage)
+	return p.sources.spares(p.output, p.early, p.compress.configPath, p.kernelImage, p.firmware.dir)
 }
 
 // imageName is the default name: that of the first source, then .cpio and the
@@ -294,6 +304,7 @@ func (p *packer) kernelsBelow(ctx context.Context, root fs.FS) ([]*kernel, error
 	if err != nil {
 		return nil, err
 	}
+	p.index.choose = p.choice.choose
 	if len(dirs) > 0 {
 		return p.index.index(ctx, p.ui, root, dirs)
 	}

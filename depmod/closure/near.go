@@ -69,8 +69,8 @@ func nearest(text string, names []string) []string {
 		if len(text) > maxDistance || len(n) > 2*maxDistance {
 			continue
 		}
-		if d := most + 1; max(len(n), len(text))-min(len(n), len(text)) <= most {
-			if d = distance(text, n); d <= most {
+		if max(len(n), len(text))-min(len(n), len(text)) <= most {
+			if d := distance(text, n); d <= most {
 				found = append(found, candidate{n, d})
 				continue
 			}

@@ -221,10 +221,11 @@ func (r *resolver) takeAll() {
 }
 
 func (r *resolver) leaveOut(ch Choice, text string, found []target) {
+	if len(found) == 1 && found[0].module == nil {
+		r.problem(depmod.Info, RuleUnused, "", "%v: %s is part of the kernel and stays there", ch, found[0].builtin)
+	}
 	for _, t := range found {
-		if t.module == nil {
-			r.problem(depmod.Info, RuleUnused, "", "%v: %s is part of the kernel and stays there", ch, t.builtin)
-		} else if _, already := r.out[t.module]; !already {
+		if _, already := r.out[t.module]; t.module != nil && !already {
 			r.out[t.module] = ch
 		}
 	}

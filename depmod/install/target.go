@@ -59,7 +59,14 @@ func (t *Target) resolve(dir string) (string, error) {
 		return real, err
 	}
 	above, err := t.resolve(path.Dir(dir))
-	return path.Join(above, path.Base(dir)), err
+	if err != nil {
+		return "", err
+	}
+	real = path.Join(above, path.Base(dir))
+	if info, err := t.fsys.Lstat(real); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return "", fmt.Errorf("%s: the link leads nowhere inside the tree", real)
+	}
+	return real, nil
 }
 
 // host gives the path on this host of a file in the root.
