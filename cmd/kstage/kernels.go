@@ -44,7 +44,8 @@ type kernel struct {
 	Modules  int               `json:"modules"`
 	Made     map[string]string `json:"made,omitempty"` // list → what it was made from
 	Problems []depmod.Problem  `json:"problems"`
-	Chosen   *choiceReport     `json:"chosen,omitempty"`   // when not all modules were wanted
+	Chosen   *choiceReport     `json:"chosen,omitempty"` // when not all modules were wanted
+	Stripped *stripReport      `json:"stripped,omitempty"`
 	Check    *checkReport      `json:"check,omitempty"`    // when the kernel is known
 	Firmware *firmwareReport   `json:"firmware,omitempty"` // when some is staged or looked for
 
@@ -223,6 +224,9 @@ func (u *ui) kernels(kernels []*kernel) {
 			text += ", made " + strings.Join(made, ", ")
 		}
 		u.say("%s", text)
+		if k.Stripped != nil {
+			u.say("  %s: %s", k.Version, k.Stripped.say())
+		}
 		if k.Firmware != nil && len(k.Firmware.Added) > 0 {
 			u.say("  %s of firmware added", count(len(k.Firmware.Added), "file", "files"))
 		}

@@ -25,6 +25,7 @@ type packer struct {
 	*ui
 	index    indexFlags
 	choice   choiceFlags
+	strip    stripFlags
 	firmware firmwareFlags
 	sources  sourceSet
 	compress compressionFlags
@@ -65,6 +66,11 @@ paths from the root; * and ? match no slash, ** any number of directories.
 Firmware that the modules name and the sources do not have comes from --firmware, with
 the links that lead to it, plain or packed as .zst or .xz, as the kernel would find it.
 What is not there either is a warning.
+
+With --strip modules lose what nothing reads: labels that the assembler left for the
+linker, two thirds of a riscv64 module, which the kernel would keep in memory, and debug
+sections. Packed modules are packed again in their format. A signature would no longer
+fit and goes; that is refused where the kernel loads signed modules only.
 
 Where the kernel is known, the modules are checked as kstage check does: from --kernel,
 --fit-kernel or --kernel-build, or when its image lies in the tree's boot/ or in
@@ -109,6 +115,7 @@ func (p *packer) flags(cmd *cobra.Command) {
 	p.index.add(flags)
 	p.choice.addModule(flags)
 	p.firmware.add(flags)
+	p.strip.add(flags)
 	p.jsonFlag(cmd)
 }
 
@@ -139,7 +146,7 @@ func (p *packer) run(cmd *cobra.Command) error {
 	if err := p.addFirmware(tree, kernels); err != nil {
 		return err
 	}
-	if err := p.preflight(cmd.Context(), tree.FS(), kernels); err != nil {
+	if err := p.slimAndCheck(cmd.Context(), tree, kernels); err != nil {
 		return err
 	}
 	why, err := p.settleCompression(tree.FS(), kernels)

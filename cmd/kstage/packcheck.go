@@ -7,6 +7,7 @@ import (
 	"path"
 
 	"github.com/kstage/kstage/depmod/preflight"
+	"github.com/kstage/kstage/initrd"
 	kernelinfo "github.com/kstage/kstage/modinfo/kernel"
 )
 
@@ -21,17 +22,17 @@ type checkReport struct {
 	Failing []resultJSON `json:"failing"`
 }
 
-// preflight checks the modules of each kernel that is known, as kstage check does.
-// Modules that would not load are warnings.
-func (p *packer) preflight(ctx context.Context, root fs.FS, kernels []*kernel) error {
+// kernelSides tells what is known of each kernel, in the order of kernels.
+func (p *packer) kernelSides(root fs.FS, kernels []*kernel) ([]*kernelSide, error) {
 	flags := kernelFlags{image: p.kernelImage, config: p.compress.configPath, build: p.index.kernelBuild}
 	if flags.image == "" {
 		flags.image = p.format.kernel
 	}
 	named, err := flags.alone()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var sides []*kernelSide
 	for _, k := range kernels {
 		flags := flags
 		if release := named.facts.Release.Value; release != "" && release != k.Version && hasVersion(kernels, release) {
@@ -39,12 +40,30 @@ func (p *packer) preflight(ctx context.Context, root fs.FS, kernels []*kernel) e
 		}
 		side, err := flags.in(root, k.Dir)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !side.known() {
+		sides = append(sides, side)
+	}
+	return sides, nil
+}
+
+// slimAndCheck strips the modules, if that is asked for, and checks those of each
+// kernel that is known as kstage check does. Modules that would not load are warnings.
+func (p *packer) slimAndCheck(ctx context.Context, tree *initrd.Tree, kernels []*kernel) error {
+	sides, err := p.kernelSides(tree.FS(), kernels)
+	if err != nil {
+		return err
+	}
+	for i, k := range kernels {
+		if p.strip.strip {
+			if err := p.stripModules(ctx, tree, k, sides[i]); err != nil {
+				return err
+			}
+		}
+		if !sides[i].known() {
 			continue
 		}
-		if err := p.preflightOne(ctx, root, k, side); err != nil {
+		if err := p.preflightOne(ctx, tree.FS(), k, sides[i]); err != nil {
 			return err
 		}
 	}

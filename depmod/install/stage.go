@@ -90,7 +90,7 @@ type worker struct {
 	t             *Target
 	o             *Options
 	source, there modinfo.Unpacker
-	packer        packer
+	packer        modinfo.Packer
 }
 
 func (w *worker) stage(m *Module) (result, error) {
@@ -114,7 +114,7 @@ func (w *worker) stage(m *Module) (result, error) {
 	}
 	data := raw // unless it must be packed anew
 	if w.o.Strip != nil || packing != want || !forKernel(packing, raw) {
-		if data, err = w.packer.pack(want, module); err != nil {
+		if data, err = w.packer.Pack(want, module); err != nil {
 			return result{}, fmt.Errorf("%s: %w", m.File, err)
 		}
 	}
@@ -215,4 +215,12 @@ func (t *Target) tidy(dir string) {
 	for strings.HasPrefix(dir, t.dir+"/") && os.Remove(t.host(dir)) == nil {
 		dir = path.Dir(dir)
 	}
+}
+
+// forKernel tells whether the kernel can unpack a packed module itself. Of xz it knows no
+// checksum but CRC32 (lib/xz/xz_dec_stream.c); which one it is stands in the second byte
+// behind the magic.
+func forKernel(packing modinfo.Compression, packed []byte) bool {
+	const flags = 7
+	return packing != modinfo.XZ || len(packed) > flags && packed[flags] <= 1
 }

@@ -79,6 +79,8 @@ func TestVerbs(t *testing.T) {
 	commands := []string{
 		"insmod /lib/modules/RELEASE/kernel/drivers/block/loop.ko.xz 4",
 		"insmod /lib/modules/RELEASE/kernel/drivers/block/loop.ko.xz 4", // EEXIST
+		"rmmod loop",
+		"rmmod loop",           // ENOENT
 		"insmod /etc/boottest", // ENOEXEC
 		"insmod /nowhere",      // ENOENT
 		"cat /etc/boottest /nowhere",
@@ -89,7 +91,7 @@ func TestVerbs(t *testing.T) {
 		"no_such_program",
 		"busybox sh -c kill$IFS$$",
 	}
-	exits := []int{0, 17, 8, 2, 1, 1, 1, 0, 1, 127, 128 + 15}
+	exits := []int{0, 17, 0, 2, 8, 2, 1, 1, 1, 0, 1, 127, 128 + 15}
 	release := AddModules(t, dir, "loop")
 	for i, c := range commands {
 		commands[i] = strings.Replace(c, "RELEASE", release, 1)
@@ -103,7 +105,7 @@ func TestVerbs(t *testing.T) {
 		}
 	}
 	script := strings.Join(commands, "\n") + "\n"
-	if got := results[4].Output; !strings.HasPrefix(got, script) {
+	if got := results[6].Output; !strings.HasPrefix(got, script) {
 		t.Errorf("cat printed\n%s\nwant\n%s", got, script)
 	}
 }

@@ -33,14 +33,18 @@ var Order = binary.LittleEndian
 // A File is an object. Its sections need not lie inside of it: see Content.
 type File struct {
 	Data     []byte // the whole file
+	Type     elf.Type
 	Machine  elf.Machine
 	Flags    uint32
 	Sections []Section // with the empty one at the beginning
+	Table    uint64    // offset of the section table
+	Names    int       // number of the section with the sections' names
 }
 
 // A Section is an entry of the section table.
 type Section struct {
 	Name       string
+	NameAt     uint32 // offset in the section of names
 	Type       elf.SectionType
 	Flags      elf.SectionFlag
 	Addr       uint64
@@ -59,7 +63,7 @@ func Parse(data []byte) (*File, error) {
 	if elf.Class(data[4]) != elf.ELFCLASS64 || elf.Data(data[5]) != elf.ELFDATA2LSB {
 		return nil, fmt.Errorf("not a 64-bit little-endian ELF file")
 	}
-	f := &File{Data: data, Machine: elf.Machine(Order.Uint16(data[18:])), Flags: Order.Uint32(data[48:])}
+	f := &File{Data: data, Type: elf.Type(Order.Uint16(data[16:])), Machine: elf.Machine(Order.Uint16(data[18:])), Flags: Order.Uint32(data[48:])}
 	size, count, names := Order.Uint16(data[58:]), int(Order.Uint16(data[60:])), int(Order.Uint16(data[62:]))
 	if size != SectionSize {
 		return nil, fmt.Errorf("section headers of %d bytes, not %d", size, SectionSize)
@@ -69,6 +73,7 @@ func Parse(data []byte) (*File, error) {
 	if table == nil {
 		return nil, fmt.Errorf("the section table at %d ends outside the file", off)
 	}
+	f.Table, f.Names = off, names
 	f.Sections = make([]Section, count)
 	for i := range f.Sections {
 		f.Sections[i] = parseSection(table[i*SectionSize:])
@@ -78,14 +83,14 @@ func Parse(data []byte) (*File, error) {
 	}
 	strings := f.Content(&f.Sections[names])
 	for i := range f.Sections {
-		f.Sections[i].Name = String(strings, Order.Uint32(table[i*SectionSize:]))
+		f.Sections[i].Name = String(strings, f.Sections[i].NameAt)
 	}
 	return f, nil
 }
 
 func parseSection(b []byte) Section {
 	return Section{
-		Type: elf.SectionType(Order.Uint32(b[4:])), Flags: elf.SectionFlag(Order.Uint64(b[8:])), Addr: Order.Uint64(b[16:]),
+		NameAt: Order.Uint32(b), Type: elf.SectionType(Order.Uint32(b[4:])), Flags: elf.SectionFlag(Order.Uint64(b[8:])), Addr: Order.Uint64(b[16:]),
 		Off: Order.Uint64(b[24:]), Size: Order.Uint64(b[32:]), Link: Order.Uint32(b[40:]), Info: Order.Uint32(b[44:]),
 		Align: Order.Uint64(b[48:]), EntSize: Order.Uint64(b[56:]),
 	}

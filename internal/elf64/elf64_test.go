@@ -26,7 +26,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Machine != elf.EM_RISCV || f.Flags != 1 || len(f.Sections) != len(want.Sections) {
+	if f.Type != elf.ET_REL || f.Sections[f.Names].Name != ".shstrtab" || f.Machine != elf.EM_RISCV || f.Flags != 1 || len(f.Sections) != len(want.Sections) {
 		t.Fatalf("machine %v, flags %d, %d sections", f.Machine, f.Flags, len(f.Sections))
 	}
 	for i, w := range want.Sections {

@@ -1,16 +1,15 @@
-package install
+package modinfo
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
-
-	"github.com/kstage/kstage/modinfo"
 )
 
 // What scripts/Makefile.modinst asks of the tools, so that the kernel can unpack the
@@ -20,34 +19,36 @@ import (
 //	xz --check=crc32 --lzma2=dict=1MiB    its decoder knows no other checksum
 //	zstd                                  level 3, which looks back 2 MiB
 const (
-	xzDict     = 1 << 20
-	zstdWindow = 2 << 20
-	gzipLevel  = 6
+	packXZDict     = 1 << 20
+	xzLeastDict    = 4096 // of the format
+	packZstdWindow = 2 << 20
+	packGzipLevel  = 6
 )
 
-// A packer packs one module after the other.
-type packer struct {
+// A Packer packs one module after the other with the same encoders and buffers. The
+// zero value is ready. It is not for concurrent use.
+type Packer struct {
 	out bytes.Buffer
 	zst *zstd.Encoder
 }
 
-// pack gives the packed bytes, valid until the next call. The same module gives the same
-// bytes.
-func (p *packer) pack(packing modinfo.Compression, plain []byte) ([]byte, error) {
+// Pack gives the packed bytes, valid until the next call; those of [None] are the
+// module itself. The same module gives the same bytes.
+func (p *Packer) Pack(packing Compression, plain []byte) ([]byte, error) {
 	p.out.Reset()
 	switch packing {
-	case modinfo.Gzip:
+	case Gzip:
 		return p.gzip(plain)
-	case modinfo.XZ:
+	case XZ:
 		return p.xz(plain)
-	case modinfo.Zstd:
+	case Zstd:
 		return p.zstd(plain)
 	}
 	return plain, nil
 }
 
-func (p *packer) gzip(plain []byte) ([]byte, error) {
-	z, err := gzip.NewWriterLevel(&p.out, gzipLevel)
+func (p *Packer) gzip(plain []byte) ([]byte, error) {
+	z, err := gzip.NewWriterLevel(&p.out, packGzipLevel)
 	if err != nil {
 		return nil, fmt.Errorf("gzip: %w", err)
 	}
@@ -59,8 +60,10 @@ func (p *packer) gzip(plain []byte) ([]byte, error) {
 	return p.out.Bytes(), nil
 }
 
-func (p *packer) xz(plain []byte) ([]byte, error) {
-	z, err := xz.WriterConfig{DictCap: xzDict, CheckSum: xz.CRC32}.NewWriter(&p.out)
+func (p *Packer) xz(plain []byte) ([]byte, error) {
+	// more than the module is not looked back, but takes room to be cleared
+	dict := max(xzLeastDict, min(packXZDict, 1<<bits.Len(uint(len(plain)))))
+	z, err := xz.WriterConfig{DictCap: dict, CheckSum: xz.CRC32}.NewWriter(&p.out)
 	if err != nil {
 		return nil, fmt.Errorf("xz: %w", err)
 	}
@@ -71,21 +74,13 @@ func (p *packer) xz(plain []byte) ([]byte, error) {
 	return p.out.Bytes(), nil
 }
 
-func (p *packer) zstd(plain []byte) ([]byte, error) {
+func (p *Packer) zstd(plain []byte) ([]byte, error) {
 	if p.zst == nil {
 		var err error
-		p.zst, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(zstdWindow), zstd.WithEncoderConcurrency(1))
+		p.zst, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(packZstdWindow), zstd.WithEncoderConcurrency(1))
 		if err != nil {
 			return nil, fmt.Errorf("zstd: %w", err)
 		}
 	}
 	return p.zst.EncodeAll(plain, p.out.AvailableBuffer()), nil
-}
-
-// forKernel tells whether the kernel can unpack a packed module itself. Of xz it knows no
-// checksum but CRC32 (lib/xz/xz_dec_stream.c); which one it is stands in the second byte
-// behind the magic.
-func forKernel(packing modinfo.Compression, packed []byte) bool {
-	const flags = 7
-	return packing != modinfo.XZ || len(packed) > flags && packed[flags] <= 1
 }
