@@ -106,17 +106,12 @@ func insmod(log logger, args []string) int {
 	return int(errno)
 }
 
-// rmmod NAME takes a module out of the kernel. Exit is the errno, 0 when it is gone.
+// rmmod NAME takes a module out of the kernel. Exit is the errno.
 func rmmod(log logger, args []string) int {
 	if len(args) != 1 {
 		return usage(log, "rmmod NAME")
 	}
-	err := unix.DeleteModule(args[0], unix.O_NONBLOCK)
-	if err == nil {
-		return 0
-	}
-	errno, _ := errors.AsType[syscall.Errno](err)
-	log.printf("rmmod %s: errno %d: %v", args[0], errno, err)
+	errno, _ := errors.AsType[syscall.Errno](unix.DeleteModule(args[0], unix.O_NONBLOCK))
 	return int(errno)
 }
 
