@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +26,7 @@ type installer struct {
 	base, release string
 	under         string // where modules from outside the kernel belong
 	compress      packing
+	strip         stripFlags
 
 	modules  []install.Module
 	options  install.Options
@@ -50,7 +52,8 @@ Operands are modules from outside the kernel: files, or directories with all mod
 below them. They go into lib/modules/VERSION/updates. VERSION is what --kernel-build has
 built, else what the modules' vermagic names, else the only one that the tree has.
 
-With --compress alone all modules that the tree has are packed so. Packed files are
+With --compress or --strip alone the modules that the tree has are treated so. --strip
+leaves out what nothing reads, see kstage pack. Packed files are
 such that the kernel can unpack them itself (MODULE_DECOMPRESS), if it knows the format.
 
 A file is replaced in one step, and goes when the one that takes its place is
@@ -59,7 +62,7 @@ second run changes nothing.`,
 		Example: `  kstage install -b ./rootfs --kernel-build ../linux
   kstage install -b ./rootfs --kernel-build ../linux hello.ko
   kstage install -b ./rootfs --mod-dir extra ./drivers
-  kstage install -b ./rootfs --compress zstd`,
+  kstage install -b ./rootfs --compress zstd --strip`,
 		RunE: func(cmd *cobra.Command, args []string) error { return i.run(cmd, args) },
 	}
 	flags := cmd.Flags()
@@ -67,6 +70,7 @@ second run changes nothing.`,
 	flags.StringVar(&i.release, "kernel-release", "", "the kernel `VERSION` whose modules are meant")
 	flags.StringVar(&i.under, "mod-dir", "updates", "the `DIR` below lib/modules/VERSION for modules from outside the kernel, like make's INSTALL_MOD_DIR")
 	flags.Var(&i.compress, "compress", "pack modules with `FORMAT`: none, gzip, xz or zstd (default what --kernel-build is configured to, else as they are)")
+	i.strip.add(flags)
 	i.index.add(flags)
 	flags.Lookup("kernel-build").Usage = "the kernel's build `DIR`, in which make was run (O=)"
 	u.jsonFlag(cmd)
@@ -122,7 +126,7 @@ func (i *installer) run(cmd *cobra.Command, args []string) error {
 		return i.outside(cmd, args)
 	case i.index.kernelBuild != "":
 		return i.kernels(cmd.Context())
-	case i.compress.format != nil:
+	case i.compress.format != nil || i.strip.strip:
 		return i.convert(cmd.Context())
 	}
 	return &usageError{line: cmd.UseLine(), err: withHint(errors.New("there is nothing to install"),
@@ -147,6 +151,8 @@ type staged struct {
 
 	files  map[string]bool // all module files
 	target *install.Target
+
+	signatures, unstripped atomic.Int64 // modules that lost one, that stay as they are
 }
 
 // open opens the module directory of a kernel version.
@@ -163,6 +169,11 @@ func (i *installer) open(version, dir string) (*staged, error) {
 func (i *installer) stage(ctx context.Context, s *staged) error {
 	o := i.options
 	o.Progress = i.step("staging modules of " + s.Version)
+	if i.strip.strip {
+		if err := i.stripping(ctx, s, &o); err != nil {
+			return err
+		}
+	}
 	report, err := s.target.Stage(ctx, i.modules, o)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Dir, err)
@@ -260,6 +271,12 @@ func (i *installer) summarize(s *staged) {
 	}
 	if s.Unchanged > 0 {
 		text += fmt.Sprintf(", %d as they were", s.Unchanged)
+	}
+	if n := int(s.signatures.Load()); n > 0 && len(s.Written) > 0 {
+		text += ", " + count(n, "signature is gone", "signatures are gone")
+	}
+	if n := int(s.unstripped.Load()); n > 0 {
+		text += fmt.Sprintf(", %d of them cannot be stripped", n)
 	}
 	if len(s.Removed) > 0 {
 		text += ", " + count(len(s.Removed), "superseded file", "superseded files") + " removed"

@@ -17,6 +17,7 @@ import (
 	"github.com/kstage/kstage/depmod/install"
 	"github.com/kstage/kstage/internal/chroot"
 	kernelinfo "github.com/kstage/kstage/modinfo/kernel"
+	"github.com/kstage/kstage/modinfo/slim"
 )
 
 // kernels installs the kernel's own modules.
@@ -325,6 +326,47 @@ func (i *installer) convert(ctx context.Context) error {
 		}
 	}
 	return i.finish(ctx, all)
+}
+
+// stripping has the modules stripped when they are staged in s. Those that cannot be
+// stripped stay as they are.
+func (i *installer) stripping(ctx context.Context, s *staged, o *install.Options) error {
+	root, err := openRoot(i.base)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	flags := kernelFlags{build: i.index.kernelBuild}
+	side, err := flags.in(root, s.Dir)
+	if err != nil {
+		return err
+	}
+	if why := i.strip.refusal(side); why != nil {
+		if err := install.Check(ctx, i.modules, *o); err != nil {
+			return err
+		}
+		signed := 0
+		for _, m := range i.modules {
+			if m.Signed {
+				signed++
+			}
+		}
+		if signed > 0 {
+			return signaturesNeeded(s.Dir, signed, why)
+		}
+	}
+	o.Strip = func(module []byte) ([]byte, error) {
+		stripped, report, err := slim.Strip(module)
+		if err != nil {
+			s.unstripped.Add(1)
+			return module, nil
+		}
+		if report.Unsigned {
+			s.signatures.Add(1)
+		}
+		return stripped, nil
+	}
+	return nil
 }
 
 // relink lets links to modules follow them, once all have their new names.

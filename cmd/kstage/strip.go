@@ -79,8 +79,7 @@ func (p *packer) stripModules(ctx context.Context, tree *initrd.Tree, k *kernel,
 		}
 	}
 	if k.Stripped.Unsigned > 0 && s.refused != nil {
-		return withHint(fmt.Errorf("%s: --strip would take the signatures of %s: %w", k.Dir,
-			count(k.Stripped.Unsigned, "module", "modules"), s.refused), "leave out --strip")
+		return signaturesNeeded(k.Dir, k.Stripped.Unsigned, s.refused)
 	}
 	p.problems(k.Dir+"/", problems)
 	k.Problems = append(k.Problems, problems...)
@@ -98,6 +97,11 @@ func (f *stripFlags) refusal(side *kernelSide) error {
 		}
 	}
 	return nil
+}
+
+// signaturesNeeded is the error for a kernel whose modules must keep their signatures.
+func signaturesNeeded(dir string, signed int, why error) error {
+	return withHint(fmt.Errorf("%s: --strip would take the signatures of %s: %w", dir, count(signed, "module", "modules"), why), "leave out --strip")
 }
 
 // moduleEntries are the files of a kernel's modules in the tree.

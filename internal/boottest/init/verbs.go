@@ -106,7 +106,7 @@ func insmod(log logger, args []string) int {
 	return int(errno)
 }
 
-// rmmod NAME takes a module out of the kernel. Exit is the errno, 0 when it is gone.
+// rmmod NAME takes a module out of the kernel. Exit is the errno.
 func rmmod(log logger, args []string) int {
 	if len(args) != 1 {
 		return usage(log, "rmmod NAME")
