@@ -163,6 +163,7 @@ func (i *installer) open(version, dir string) (*staged, error) {
 func (i *installer) stage(ctx context.Context, s *staged) error {
 	o := i.options
 	o.Progress = i.step("staging modules of " + s.Version)
+	i.begun = filepath.Join(i.base, filepath.FromSlash(s.Dir)) + " may have some of the modules, each of them whole; the same command again does the rest"
 	report, err := s.target.Stage(ctx, i.modules, o)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Dir, err)

@@ -108,6 +108,7 @@ func (p *packer) flags(cmd *cobra.Command) {
 	p.index.add(flags)
 	p.choice.addModule(flags)
 	p.firmware.add(flags)
+	_ = cmd.MarkFlagDirname("firmware") // it is there
 	p.jsonFlag(cmd)
 }
 
