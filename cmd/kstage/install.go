@@ -174,6 +174,7 @@ func (i *installer) stage(ctx context.Context, s *staged) error {
 			return err
 		}
 	}
+	i.begun = filepath.Join(i.base, filepath.FromSlash(s.Dir)) + " may have some of the modules, each of them whole; the same command again does the rest"
 	report, err := s.target.Stage(ctx, i.modules, o)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Dir, err)
