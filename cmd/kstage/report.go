@@ -8,7 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -81,7 +81,10 @@ func (r *reporter) run(ctx context.Context, usage, name string) error {
 	if _, err := r.kernel.alone(); err != nil { // rather now than when all is read
 		return err
 	}
-	r.page.Name = escape(strings.TrimRight(name, `/\`))
+	// The page is the same wherever the tree lies.
+	if real, err := filepath.Abs(name); err == nil {
+		r.page.Name = escape(filepath.Base(real))
+	}
 	if kind == kindDirectory {
 		err = r.directory(ctx, name)
 	} else {
@@ -127,8 +130,8 @@ func (r *reporter) image(ctx context.Context, name string) error {
 	}
 	if err == nil { // else it is not known how much the last segment shrinks
 		s.shares()
-	} else if verified.Whole() {
-		return err // nothing on the page would tell
+	} else if verified.Whole() || len(s.segments) == 0 {
+		return err // nothing on the page would tell, or it is no image
 	}
 	r.page.addFiles(&s)
 	image, err := r.maxSize.unpack(ctx, name)

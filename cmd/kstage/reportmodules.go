@@ -20,6 +20,7 @@ type pageKernel struct {
 	Version string        `json:"version"`
 	Dir     string        `json:"dir"`
 	Modules []*pageModule `json:"modules"`
+	Texts   [][2]string   `json:"texts"` // of findings: severity and text, each once
 
 	Vermagics []vermagicCount `json:"-"`
 	Machine   string          `json:"-"`
@@ -32,7 +33,8 @@ type pageKernel struct {
 	Unpacked  int64           `json:"-"` // bytes of the modules
 	Index     string          `json:"-"` // state of the index
 
-	dir string // Dir, not escaped
+	dir   string // Dir, not escaped
+	texts map[[2]string]int
 }
 
 // A vermagicCount tells how many modules were built for a version magic.
@@ -53,7 +55,7 @@ type pageModule struct {
 	Aliases     int           `json:"a,omitempty"`
 	Firmware    []string      `json:"w,omitempty"`
 	Verdict     int           `json:"x,omitempty"` // 0 loads, 1 fails, 2 crashes, 3 unknown
-	Findings    [][2]string   `json:"f,omitempty"` // severity and text
+	Findings    []int         `json:"f,omitempty"` // places in Texts, the grave ones first
 	Needs       []pageNeed    `json:"r,omitempty"`
 	Soft        []pageSoftdep `json:"o,omitempty"`
 }
@@ -122,7 +124,7 @@ func (r *reporter) scan(ctx context.Context, root fs.FS, dir string) (*depmod.Tr
 
 // newPageKernel lists the modules, by name.
 func newPageKernel(tree *depmod.Tree) *pageKernel {
-	k := &pageKernel{Version: fitText(tree.Version), Dir: escape(tree.Dir), dir: tree.Dir, Modules: []*pageModule{}}
+	k := &pageKernel{Version: fitText(tree.Version), Dir: escape(tree.Dir), dir: tree.Dir, Modules: []*pageModule{}, Texts: [][2]string{}, texts: make(map[[2]string]int)}
 	modules := slices.Clone(tree.Modules)
 	slices.SortStableFunc(modules, func(a, b *depmod.Module) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Path, b.Path))
@@ -283,15 +285,32 @@ func (p *page) addResult(k *pageKernel, m *pageModule, r *preflight.Result) {
 		f := &r.Findings[i]
 		severity := [...]string{preflight.Info: "note", preflight.Warn: "warning", preflight.Crash: "error", preflight.Fail: "error"}[f.Severity]
 		g := p.group("check", string(f.Rule), severity)
-		g.Meaning = f.Rule.Meaning()
+		if f.Severity > preflight.Info { // a note may say that it cannot be told
+			g.Meaning = f.Rule.Meaning()
+		}
 		listed := g.add(pageFinding{Where: escape(r.Path), Text: findingWhere(f), Hint: f.Hint, Said: slices.Clone(f.Dmesg), Link: link})
-		if m == nil || len(m.Findings) >= maxShownList {
+		if m == nil || f.Severity == preflight.Info || len(m.Findings) >= maxShownList {
 			continue
 		}
 		text := f.Text
 		if !listed {
 			text = cmp.Or(g.Meaning, f.Text)
 		}
-		m.Findings = append(m.Findings, [2]string{severity, fitText(text) + " [" + string(f.Rule) + "]"})
+		m.Findings = append(m.Findings, k.text(severity, fitText(text)+" ["+string(f.Rule)+"]"))
 	}
+	if m != nil {
+		slices.SortStableFunc(m.Findings, func(a, b int) int { return gravity(k.Texts[a][0]) - gravity(k.Texts[b][0]) })
+	}
+}
+
+// text gives the place of a finding's text: most are said of many modules.
+func (k *pageKernel) text(severity, text string) int {
+	key := [2]string{severity, text}
+	at, ok := k.texts[key]
+	if !ok {
+		at = len(k.Texts)
+		k.texts[key] = at
+		k.Texts = append(k.Texts, key)
+	}
+	return at
 }

@@ -132,6 +132,17 @@ func (p *page) modules() (n int) {
 	return n
 }
 
+// Unpacked sums up the modules that could be read, by how they are compressed.
+func (p *page) Unpacked() map[string]int64 {
+	by := make(map[string]int64)
+	for _, k := range p.Kernels {
+		for _, m := range k.Modules {
+			by[moduleCompression(m.Path)] += m.Unpacked
+		}
+	}
+	return by
+}
+
 // sentence is the page in short, for the terminal.
 func (p *page) sentence() string {
 	return plural(p.Files, "entry", "entries") + " and " + plural(p.modules(), "module", "modules") + " of " + p.Name
@@ -215,8 +226,10 @@ func (g *findingGroup) add(f pageFinding) bool {
 
 // sortFindings puts the grave ones first.
 func (p *page) sortFindings() {
-	grave := []string{"error", "warning", "note"}
-	slices.SortStableFunc(p.Findings, func(a, b *findingGroup) int {
-		return slices.Index(grave, a.Severity) - slices.Index(grave, b.Severity)
-	})
+	slices.SortStableFunc(p.Findings, func(a, b *findingGroup) int { return gravity(a.Severity) - gravity(b.Severity) })
+}
+
+// gravity is smaller for what is graver.
+func gravity(severity string) int {
+	return slices.Index([]string{"error", "warning", "note"}, severity)
 }

@@ -36,6 +36,7 @@ function inOrder(from, found, next) {
 function columns(kernel, i, depth, most) {
   const levels = reach(i, depth, (n) => kernel.after[n]);
   for (const [n, l] of reach(i, depth, (n) => kernel.users[n])) if (n !== i) levels.set(n, -l);
+  for (const [n] of kernel.modules[i].o || []) if (!levels.has(n)) levels.set(n, 1);
   const by = new Map();
   for (const [n, l] of levels) by.set(l, [...(by.get(l) || []), n]);
   return [...by].sort((a, b) => a[0] - b[0]).map(([level, nodes]) => {

@@ -28,10 +28,10 @@ function linkModules(kernel) {
 const moduleFiles = new Map();
 const moduleAt = (path) => moduleFiles.get(path);
 
-const worst = (m) => m.x === 1 || m.x === 2 ? "error" : (m.f || []).some((f) => f[0] !== "note") ? "warning" : "";
+const worst = (m) => m.x === 1 || m.x === 2 ? "error" : (m.f || []).some((f) => list.kernel.texts[f][0] !== "note") ? "warning" : "";
 const tests = {
   "": () => true,
-  findings: (m) => m.f,
+  findings: worst,
   fails: (m) => m.x === 1 || m.x === 2,
   root: (m) => list.kernel.users[m.at].length === 0,
 };
@@ -94,7 +94,7 @@ function facts(kernel, m) {
     ["Wants besides", m.o && m.o.flatMap(([i, when]) => [...names(kernel, [i]), when === "pre" ? "before " : "after "])],
     ["Firmware", m.w && [html("code", {}, m.w.join(" "))]],
     ["Aliases", m.a && [grouped(m.a)]],
-    ["Findings", m.f && [html("span", {}, ...m.f.flatMap(([severity, text]) => [html("b", { class: severity }, severity), " " + text, html("br")]))]],
+    ["Findings", m.f && [html("span", {}, ...m.f.map((f) => kernel.texts[f]).flatMap(([severity, text]) => [html("b", { class: severity }, severity), " " + text, html("br")]))]],
   ];
   return html("dl", { class: "facts" }, ...lines.filter(([, value]) => value).flatMap(([name, value]) => [html("dt", {}, name), html("dd", {}, ...value)]));
 }

@@ -32,19 +32,20 @@ function fit(text, width) {
   return letters < 3 ? "" : text.slice(0, letters - 1) + "…";
 }
 
-// Places on the page: #space/lib/modules, #module/VERSION/NAME. Others are left to the browser.
+// Places on the page: #space/lib/modules, #module/VERSION/NAME. Those without a slash are
+// left to the browser, which would take the focus away.
 const places = {};
-const placeOf = (kind, ...parts) => "#" + [kind, ...parts].map(encodeURIComponent).join("/");
+const placeOf = (kind, ...parts) => "#" + [kind, ...parts.length ? parts : [""]].map(encodeURIComponent).join("/");
 
 function goToPlace() {
   let parts;
   try {
-    parts = location.hash.slice(1).split("/").map(decodeURIComponent);
+    parts = (location.hash || "#space/").slice(1).split("/").map(decodeURIComponent);
   } catch {
     return; // not one of ours
   }
   const go = places[parts[0]];
-  if (go) go(parts.slice(1));
+  if (go && parts.length > 1) go(parts.slice(1));
 }
 
 function startTheme() {

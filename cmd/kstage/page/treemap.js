@@ -49,7 +49,7 @@ function describe(trail) {
   const node = trail[trail.length - 1], whole = data.tree[measure];
   const parts = [bytes(node.s)];
   if (data.image) parts.push(bytes(node.i || 0) + " in the image");
-  if (whole > 0) parts.push((100 * (node[measure] || 0) / whole).toFixed(1) + " % of all");
+  if (whole > 0 && trail.length > 1) parts.push((100 * (node[measure] || 0) / whole).toFixed(1) + " % of all");
   if (node.c) parts.push(plural(node.f, "entry", "entries"));
   else parts.push(data.kinds[node.k]);
   return (pathOf(trail) || "all") + ": " + parts.join(" · ");
@@ -68,9 +68,23 @@ function choose(trail) {
   else tell(trail);
 }
 
+// only follows directories that have nothing but one directory in them.
+function only(trail) {
+  const kids = (trail[trail.length - 1].c || []).filter((n) => n[measure] > 0);
+  return kids.length === 1 && kids[0].c ? only([...trail, kids[0]]) : trail;
+}
+
+// above is the directory that a trail is shown in.
+function above(trail) {
+  const up = trail.slice(0, -1);
+  return up.length > 1 && only(up).length > up.length ? above(up) : up;
+}
+
 // box draws a node and what is in it.
 function box(trail, x, y, w, h, top) {
-  const node = trail[trail.length - 1];
+  const from = trail.length - 1;
+  trail = only(trail);
+  const node = trail[trail.length - 1], name = trail.slice(from).map((n) => n.n).join("/");
   const open = node.c && w > 40 && h > HEAD + 16;
   const g = svg("g", { class: "box k" + (open ? 0 : mainKind(node)) + (node.c ? " dir" : "") },
     svg("rect", { x: x, y: y, width: w, height: h, rx: 2 }));
@@ -78,7 +92,7 @@ function box(trail, x, y, w, h, top) {
   g.addEventListener("click", (e) => { e.stopPropagation(); choose(trail); });
   g.addEventListener("mouseover", (e) => { e.stopPropagation(); tell(trail); });
   g.addEventListener("focus", () => tell(trail));
-  const label = h > 14 ? fit(node.n, w - 8) : "";
+  const label = h > 14 ? fit(name, w - 8) : "";
   if (label) g.append(svg("text", { x: x + 4, y: y + 13 }, label));
   if (open) inside(g, trail, x + GAP, y + HEAD, w - 2 * GAP, h - HEAD - GAP);
   g.trail = trail;
@@ -111,7 +125,7 @@ function treemapKey(e) {
     next.setAttribute("tabindex", 0);
     next.focus();
   } else if (e.key === "Enter" || e.key === " ") choose(boxes[at].trail);
-  else if (e.key === "Backspace" || e.key === "Escape") { if (here.length > 1) choose(here.slice(0, -1)); }
+  else if (e.key === "Backspace" || e.key === "Escape") { if (here.length > 1) choose(above(here)); }
   else return;
   e.preventDefault();
 }
@@ -126,15 +140,31 @@ function drawCrumbs() {
   });
 }
 
+// largest lists the n largest parts of a directory. One that is more than a fifth of it
+// is told by its own parts.
+function largest(trail, n) {
+  const last = (t) => t[t.length - 1], weight = (t) => last(t)[measure] || 0;
+  const parts = [], left = [trail];
+  while (left.length) {
+    const t = left.pop();
+    if (t === trail || last(t).c && weight(t) > weight(trail) / 5) left.push(...(last(t).c || []).map((kid) => [...t, kid]));
+    else if (weight(t) > 0) parts.push(t);
+  }
+  return parts.sort((a, b) => weight(b) - weight(a)).slice(0, n);
+}
+
 // drawLargest lists what the treemap shows, for those who would rather read.
 function drawLargest() {
-  const node = here[here.length - 1], whole = node[measure] || 1;
-  const kids = (node.c || []).slice().sort((a, b) => (b[measure] || 0) - (a[measure] || 0)).slice(0, 12);
-  byId("largest").replaceChildren(...kids.map((kid) => html("li", {},
-    html("button", { type: "button", onclick: () => choose([...here, kid]) }, kid.n + (kid.c ? "/" : "")),
-    html("span", { class: "number" }, bytes(kid[measure] || 0)),
-    svg("svg", { class: "k" + mainKind(kid), viewBox: "0 0 100 3", height: 4, preserveAspectRatio: "none", "aria-hidden": true },
-      svg("rect", { width: 100 * (kid[measure] || 0) / whole, height: 3 })))));
+  const whole = here[here.length - 1][measure] || 1;
+  byId("largest").replaceChildren(...largest(here, 10).map((trail) => {
+    const node = trail[trail.length - 1], below = trail.slice(here.length).map((n) => n.n);
+    const name = (below.length > 2 ? "…/" : "") + below.slice(-2).join("/") + (node.c ? "/" : "");
+    return html("li", {},
+      html("button", { type: "button", title: pathOf(trail), onclick: () => choose(trail) }, name),
+      html("span", { class: "number" }, bytes(node[measure] || 0)),
+      svg("svg", { class: "k" + mainKind(node), viewBox: "0 0 100 3", height: 5, preserveAspectRatio: "none", "aria-hidden": true },
+        svg("rect", { width: 100 * node[measure] / whole, height: 3 })));
+  }));
 }
 
 function drawSpace() {
@@ -154,14 +184,13 @@ function goToDirectory(names) {
     here.push(kid);
   }
   drawSpace();
-  if (names.length) byId("space").scrollIntoView({ block: "nearest" });
+  if (here.length > 1) byId("space").scrollIntoView({ block: "nearest" });
   const first = byId("treemap").querySelector("[tabindex='0']");
   if (hadFocus && first) first.focus({ preventScroll: true });
 }
 
 function startTreemap() {
   here = [data.tree];
-  while (here.length < 3 && here[here.length - 1].c?.length === 1 && here[here.length - 1].c[0].c) here.push(here[here.length - 1].c[0]);
   places.space = goToDirectory;
   byId("measure").hidden = !data.image;
   for (const button of byId("measure").children) {
