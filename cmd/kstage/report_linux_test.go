@@ -153,6 +153,30 @@ func TestReportFits(t *testing.T) {
 	b.quiet(page)
 }
 
+// TestReportPrints: on paper it is dark on white whatever the screen is, without what
+// can only be used on a screen, and what is folded is there.
+func TestReportPrints(t *testing.T) {
+	b, page := openTab(t), report(t, reportedTree(t))
+	b.window(794, 1123, "dark")
+	b.open(page)
+	b.click("document.querySelector('#theme')") // also when a theme was chosen
+	b.click("document.querySelector('#theme')")
+	b.eval(`addEventListener("beforeprint", () => window.folded = document.querySelectorAll("details:not([open])").length)`)
+	b.want("document.querySelectorAll('details:not([open])').length > 0", true)
+	var pdf struct{ Data []byte }
+	b.call("Page.printToPDF", m{"printBackground": true}, &pdf)
+	if !bytes.HasPrefix(pdf.Data, []byte("%PDF")) {
+		t.Errorf("no PDF but %.20q", pdf.Data)
+	}
+	b.want("window.folded", 0)
+	b.want("document.querySelectorAll('details:not([open])').length > 0", true)
+	b.call("Emulation.setEmulatedMedia", m{"media": "print", "features": []m{{"name": "prefers-color-scheme", "value": "dark"}}}, nil)
+	b.want("getComputedStyle(document.body).backgroundColor", "rgb(255, 255, 255)")
+	b.want("getComputedStyle(document.querySelector('#list')).display", "none")
+	b.screenshot("print")
+	b.quiet(page)
+}
+
 // reportData is the part of the page's JSON that the tests look at.
 type reportData struct {
 	Kernels []struct {

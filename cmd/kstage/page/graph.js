@@ -5,7 +5,7 @@
 const ROW = 28, TALL = 22; // pixels
 
 // reach collects what is at most depth steps away, and how many steps the longest way
-// among them has. next gives the neighbours.
+// among them has, also at most depth. next gives the neighbours.
 function reach(from, depth, next) {
   const found = new Set([from]);
   let edge = [from];
@@ -15,7 +15,7 @@ function reach(from, depth, next) {
   }
   const level = new Map([[from, 0]]);
   for (const i of inOrder(from, found, next)) {
-    for (const j of next(i)) if (found.has(j)) level.set(j, Math.max(level.get(j) || 0, level.get(i) + 1));
+    for (const j of next(i)) if (found.has(j)) level.set(j, Math.min(depth, Math.max(level.get(j) || 0, level.get(i) + 1)));
   }
   return level;
 }

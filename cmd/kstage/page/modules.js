@@ -90,7 +90,7 @@ function facts(kernel, m) {
     ["Size", [bytes(m.s) + (m.u && m.u !== m.s ? `, ${bytes(m.u)} unpacked` : "")]],
     ["Version", m.v && [m.v]], ["License", m.l && [m.l]],
     ["Needs", [...names(kernel, kin, (i) => ` (${symbols.get(i)})`), all > kin.length ? `${plural(all, "module", "modules")} in all` : ""]],
-    ["Needed by", [...names(kernel, users), further > 0 ? `and ${grouped(further)} more by way of others` : ""]],
+    ["Needed by", [...names(kernel, users), further > 0 ? `and by way of others ${plural(further, "more module", "more modules")}` : ""]],
     ["Wants besides", m.o && m.o.flatMap(([i, when]) => [...names(kernel, [i]), when === "pre" ? "before " : "after "])],
     ["Firmware", m.w && [html("code", {}, m.w.join(" "))]],
     ["Aliases", m.a && [grouped(m.a)]],
