@@ -49,7 +49,7 @@ func openTab(t *testing.T) *tab {
 	if err1 != nil || err2 != nil {
 		t.Fatal(err1, err2)
 	}
-	profile, err := os.MkdirTemp("", "kstage-chromium-") // processes of the browser may outlive it for a moment
+	profile, err := os.MkdirTemp("", "kstage-chromium-") //nolint:usetesting // processes of the browser outlive it for a moment
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +79,8 @@ func openTab(t *testing.T) *tab {
 		}
 	})
 	var target struct{ TargetID, SessionID string }
-	b.call("Target.createTarget", m{"url": "about:blank"}, &target)
-	b.call("Target.attachToTarget", m{"targetId": target.TargetID, "flatten": true}, &target)
+	b.call("Target.createTarget", fields{"url": "about:blank"}, &target)
+	b.call("Target.attachToTarget", fields{"targetId": target.TargetID, "flatten": true}, &target)
 	b.session = target.SessionID
 	for _, domain := range []string{"Page", "Runtime", "Log", "Network"} {
 		b.call(domain+".enable", nil, nil)
@@ -88,7 +88,8 @@ func openTab(t *testing.T) *tab {
 	return b
 }
 
-type m = map[string]any
+// fields are the parameters of a method.
+type fields = map[string]any
 
 // message is what the browser sends: the answer to a call, or an event.
 type message struct {
@@ -100,10 +101,10 @@ type message struct {
 }
 
 // call calls a method, and takes in the events until its answer comes.
-func (b *tab) call(method string, params m, result any) {
+func (b *tab) call(method string, params fields, result any) {
 	b.t.Helper()
 	b.id++
-	request := m{"id": b.id, "method": method, "params": params}
+	request := fields{"id": b.id, "method": method, "params": params}
 	if b.session != "" {
 		request["sessionId"] = b.session
 	}
@@ -156,15 +157,15 @@ func (b *tab) receive() (answer message) {
 // window sets the size and the color scheme, light or dark.
 func (b *tab) window(width, height int, scheme string) {
 	b.t.Helper()
-	b.call("Emulation.setDeviceMetricsOverride", m{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}, nil)
-	b.call("Emulation.setEmulatedMedia", m{"features": []m{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+	b.call("Emulation.setDeviceMetricsOverride", fields{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}, nil)
+	b.call("Emulation.setEmulatedMedia", fields{"features": []fields{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
 }
 
 // open loads a file and waits until it is there.
 func (b *tab) open(file string) {
 	b.t.Helper()
 	before := b.loads
-	b.call("Page.navigate", m{"url": "file://" + file}, nil)
+	b.call("Page.navigate", fields{"url": "file://" + file}, nil)
 	for b.loads == before {
 		b.receive()
 	}
@@ -177,7 +178,7 @@ func (b *tab) eval(expression string) any {
 		Result           struct{ Value any }
 		ExceptionDetails *struct{ Exception struct{ Description string } }
 	}
-	b.call("Runtime.evaluate", m{"expression": expression, "returnByValue": true, "awaitPromise": true}, &answer)
+	b.call("Runtime.evaluate", fields{"expression": expression, "returnByValue": true, "awaitPromise": true}, &answer)
 	if e := answer.ExceptionDetails; e != nil {
 		b.t.Fatalf("%s: %s", expression, e.Exception.Description)
 	}
@@ -207,7 +208,7 @@ func (b *tab) click(element string) {
 		b.t.Fatalf("%s is nowhere", element)
 	}
 	for _, kind := range []string{"mousePressed", "mouseReleased"} {
-		b.call("Input.dispatchMouseEvent", m{"type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1}, nil)
+		b.call("Input.dispatchMouseEvent", fields{"type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1}, nil)
 	}
 }
 
@@ -215,15 +216,15 @@ func (b *tab) click(element string) {
 func (b *tab) press(key, text string) {
 	b.t.Helper()
 	codes := map[string]int{"Enter": 13, "Backspace": 8, "Tab": 9, "ArrowDown": 40, "ArrowRight": 39}
-	b.call("Input.dispatchKeyEvent", m{"type": "keyDown", "key": key, "text": text, "windowsVirtualKeyCode": codes[key]}, nil)
-	b.call("Input.dispatchKeyEvent", m{"type": "keyUp", "key": key, "windowsVirtualKeyCode": codes[key]}, nil)
+	b.call("Input.dispatchKeyEvent", fields{"type": "keyDown", "key": key, "text": text, "windowsVirtualKeyCode": codes[key]}, nil)
+	b.call("Input.dispatchKeyEvent", fields{"type": "keyUp", "key": key, "windowsVirtualKeyCode": codes[key]}, nil)
 }
 
 // screenshot keeps a picture of the whole page for a person: go test -artifacts.
 func (b *tab) screenshot(name string) {
 	b.t.Helper()
 	var shot struct{ Data string }
-	b.call("Page.captureScreenshot", m{"captureBeyondViewport": true}, &shot)
+	b.call("Page.captureScreenshot", fields{"captureBeyondViewport": true}, &shot)
 	data, err := base64.StdEncoding.DecodeString(shot.Data)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(b.t.ArtifactDir(), name+".png"), data, 0o644)

@@ -177,6 +177,6 @@ func (r *reporter) write() error {
 	if err != nil {
 		return err
 	}
-	r.say("%s: %s, %s; %s", r.output, size(length), r.page.sentence(), cmp.Or(r.page.verdict(), "nothing was found wrong"))
+	r.say("%s: %s, %s; %s", r.output, size(length), r.page.sentence(), cmp.Or(r.page.Verdict(), "nothing was found wrong"))
 	return nil
 }

@@ -164,13 +164,13 @@ func TestReportPrints(t *testing.T) {
 	b.eval(`addEventListener("beforeprint", () => window.folded = document.querySelectorAll("details:not([open])").length)`)
 	b.want("document.querySelectorAll('details:not([open])').length > 0", true)
 	var pdf struct{ Data []byte }
-	b.call("Page.printToPDF", m{"printBackground": true}, &pdf)
+	b.call("Page.printToPDF", fields{"printBackground": true}, &pdf)
 	if !bytes.HasPrefix(pdf.Data, []byte("%PDF")) {
 		t.Errorf("no PDF but %.20q", pdf.Data)
 	}
 	b.want("window.folded", 0)
 	b.want("document.querySelectorAll('details:not([open])').length > 0", true)
-	b.call("Emulation.setEmulatedMedia", m{"media": "print", "features": []m{{"name": "prefers-color-scheme", "value": "dark"}}}, nil)
+	b.call("Emulation.setEmulatedMedia", fields{"media": "print", "features": []fields{{"name": "prefers-color-scheme", "value": "dark"}}}, nil)
 	b.want("getComputedStyle(document.body).backgroundColor", "rgb(255, 255, 255)")
 	b.want("getComputedStyle(document.querySelector('#list')).display", "none")
 	b.screenshot("print")

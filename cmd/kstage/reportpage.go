@@ -83,8 +83,8 @@ func (p *page) render(w io.Writer) error {
 	style, script := asset("page.css"), asset("page.js", "treemap.js", "modules.js", "graph.js")
 	return pageTemplate.Execute(w, map[string]any{
 		"Page":   p,
-		"Style":  template.CSS(style), //nolint:gosec // ours
-		"Script": template.JS(script), //nolint:gosec // ours
+		"Style":  template.CSS(style), // ours
+		"Script": template.JS(script), // ours
 		"Policy": fmt.Sprintf("default-src 'none'; style-src %s; script-src %s; base-uri 'none'; form-action 'none'", sourceHash(style), sourceHash(script)),
 		"Data":   map[string]any{"tree": p.Tree, "kernels": p.Kernels, "kinds": kindNames, "image": p.Image != nil},
 	})
@@ -161,8 +161,8 @@ func (p *page) count(severity string) (n int) {
 	return n
 }
 
-// verdict counts what is wrong, in words; empty when nothing is.
-func (p *page) verdict() string {
+// Verdict counts what is wrong, in words; empty when nothing is.
+func (p *page) Verdict() string {
 	var parts []string
 	if n := p.Errors(); n > 0 {
 		parts = append(parts, plural(n, "error", "errors"))
@@ -172,9 +172,6 @@ func (p *page) verdict() string {
 	}
 	return strings.Join(parts, ", ")
 }
-
-// Verdict is verdict for the page.
-func (p *page) Verdict() string { return p.verdict() }
 
 // A findingGroup is all findings of one rule.
 type findingGroup struct {
