@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kstage/kstage/depmod/preflight"
 	"github.com/kstage/kstage/initrd"
 )
 
@@ -148,13 +149,29 @@ func (p *page) sentence() string {
 	return plural(p.Files, "entry", "entries") + " and " + plural(p.modules(), "module", "modules") + " of " + p.Name
 }
 
-// Errors and Warnings count findings.
-func (p *page) Errors() int   { return p.count("error") }
-func (p *page) Warnings() int { return p.count("warning") }
+// Failing counts the modules that would not load, or crash. They stand for all that
+// check has against them.
+func (p *page) Failing() (n int) {
+	for _, k := range p.Kernels {
+		n += k.Verdicts[preflight.Fails] + k.Verdicts[preflight.Crashes]
+	}
+	return n
+}
 
-func (p *page) count(severity string) (n int) {
+// Errors counts findings of verify and about the index.
+func (p *page) Errors() (n int) {
 	for _, g := range p.Findings {
-		if g.Severity == severity {
+		if g.Severity == "error" && g.From != "check" {
+			n += g.Count
+		}
+	}
+	return n
+}
+
+// Warnings counts findings.
+func (p *page) Warnings() (n int) {
+	for _, g := range p.Findings {
+		if g.Severity == "warning" {
 			n += g.Count
 		}
 	}
@@ -164,11 +181,17 @@ func (p *page) count(severity string) (n int) {
 // Verdict counts what is wrong, in words; empty when nothing is.
 func (p *page) Verdict() string {
 	var parts []string
-	if n := p.Errors(); n > 0 {
-		parts = append(parts, plural(n, "error", "errors"))
-	}
-	if n := p.Warnings(); n > 0 {
-		parts = append(parts, plural(n, "warning", "warnings"))
+	for _, c := range []struct {
+		n         int
+		one, many string
+	}{
+		{p.Failing(), "module would not load", "modules would not load"},
+		{p.Errors(), "error", "errors"},
+		{p.Warnings(), "warning", "warnings"},
+	} {
+		if c.n > 0 {
+			parts = append(parts, plural(c.n, c.one, c.many))
+		}
 	}
 	return strings.Join(parts, ", ")
 }
