@@ -91,7 +91,7 @@ func newRoot(u *ui) *cobra.Command {
 		return &usageError{line: cmd.UseLine(), err: withHint(err, "kstage help "+cmd.Name()+" lists the options")}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newPack(u), newDepmod(u), newInstall(u), newModinfo(u), newDeps(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u), newVerify(u), newCheck(u), newExplain(u))
+	root.AddCommand(newPack(u), newDepmod(u), newInstall(u), newModinfo(u), newDeps(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u), newVerify(u), newCheck(u), newExplain(u), newReport(u))
 	return root
 }
 

@@ -219,13 +219,21 @@ func (s *sizer) withRest(all []sized) []sized {
 	return append(all[:n:n], sum(fmt.Sprintf("(%d more)", len(all)-n), all[n:]))
 }
 
+// moduleCompression tells how a module is compressed by its name; empty for other files.
+func moduleCompression(p string) string {
+	m := moduleEnding.FindStringSubmatch(p)
+	if m == nil {
+		return ""
+	}
+	return map[string]string{"": "none", "gz": "gzip", "xz": "xz", "zst": "zstd"}[m[1]]
+}
+
 // modules sums the modules up by compression.
 func (s *sizer) modules() []moduleSum {
-	names := map[string]string{"": "none", "gz": "gzip", "xz": "xz", "zst": "zstd"}
 	by := make(map[string][]sized)
 	for _, f := range s.files {
-		if m := moduleEnding.FindStringSubmatch(f.Path); m != nil && f.regular {
-			by[names[m[1]]] = append(by[names[m[1]]], f)
+		if c := moduleCompression(f.Path); c != "" && f.regular {
+			by[c] = append(by[c], f)
 		}
 	}
 	all := []moduleSum{}
