@@ -130,7 +130,6 @@ func (b *booter) run(cmd *cobra.Command) (err error) {
 		return withHint(err, "TMPDIR names the directory for temporary files")
 	}
 	defer os.RemoveAll(b.dir)
-	b.begun = "the machine is gone"
 	if b.booted, err = b.findKernel(cmd.Context(), kind); err != nil {
 		return err
 	}
@@ -188,6 +187,9 @@ func (b *booter) pack(cmd *cobra.Command) (image string, err error) {
 	var report bytes.Buffer
 	u := newUI(&report, b.err)
 	u.json = b.json
+	if err := b.checkInit(); err != nil {
+		return "", err
+	}
 	defer u.endProgress()
 	p := &packer{ui: u, sources: sourceSet{ui: u, problems: []initrd.Problem{}}, kernelImage: b.kernel, title: b.operand}
 	p.sources.names = []string{b.operand}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/kstage/kstage/depmod/preflight"
 )
@@ -31,8 +32,9 @@ type console struct {
 	stop   func(cause error) // ends the machine, at once or, after a panic, soon
 
 	mu       sync.Mutex
-	line     []byte   // the last one, without its end
-	last     []string // before it
+	wrote    time.Time // when there was something last
+	line     []byte    // the last one, without its end
+	last     []string  // before it
 	lines    int
 	met      string // the line with the text
 	panicked string // what the kernel said
@@ -49,6 +51,7 @@ func (c *console) Write(p []byte) (int, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.wrote = time.Now()
 	for rest := p; len(rest) > 0; {
 		part, after, ended := bytes.Cut(rest, []byte{'\n'})
 		rest = after
@@ -68,7 +71,11 @@ func (c *console) Write(p []byte) (int, error) {
 var escapes = regexp.MustCompile("\x1b(\\[[0-9;?]*[a-zA-Z]|[78=>])")
 
 // expected tells whether the text stands in the last line, which a prompt does not end.
+// The kernel repeats its command line, where the text may stand as well.
 func (c *console) expected() bool {
+	if bytes.Contains(c.line, []byte("ernel command line")) {
+		return false
+	}
 	return bytes.Contains(c.line, []byte(c.expect)) ||
 		bytes.IndexByte(c.line, 0x1b) >= 0 && bytes.Contains(escapes.ReplaceAll(c.line, nil), []byte(c.expect))
 }
@@ -115,7 +122,7 @@ func (c *console) finish() {
 // (kernel_init in init/main.c, mount_root_generic in init/do_mounts.c, do_exit in
 // kernel/exit.c, out_of_memory in mm/oom_kill.c).
 var panicMeanings = []struct{ text, meaning string }{
-	{"VFS: Unable to mount root fs", "there is no /init in the image that the kernel could have started, and it found no other root file system; kstage verify tells what is missing"},
+	{"VFS: Unable to mount root fs", "the image has no /init, or not the program that rdinit= names, and there was no other root file system; kstage ls and kstage verify tell what is in the image"},
 	{"No working init found", "none of the programs it tried could be started: /init must be a riscv64 program, or a script whose interpreter is in the image, and so must be the dynamic loader and the libraries it needs"},
 	{"Requested init", "the program that init= or rdinit= names could not be started"},
 	{"Attempted to kill init!", "the first program has ended or crashed, and it must not; exitcode=0x00000100 is exit status 1, 0x0000000b the signal 11"},

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -166,7 +167,62 @@ func (b *booter) readyKernel(r *io.SectionReader, name, file string) (k bootKern
 }
 
 func beginsELF(r io.ReaderAt) bool {
-	magic := make([]byte, 4)
+	magic := make([]byte, len(elf.ELFMAG))
 	_, err := r.ReadAt(magic, 0)
-	return err == nil && string(magic) == "\x7fELF"
+	return err == nil && string(magic) == elf.ELFMAG
+}
+
+// checkInit warns of an init of another machine, such as this host's busybox: the
+// kernel says only that it found none.
+func (b *booter) checkInit() error {
+	root, err := openRoot(b.operand)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	name := "init"
+	for range 2 { // a script, and its interpreter
+		head := beginningIn(root, name)
+		if bytes.HasPrefix(head, []byte("#!")) {
+			line, _, _ := strings.Cut(string(head[2:]), "\n")
+			if words := strings.Fields(line); len(words) > 0 {
+				name = strings.TrimPrefix(path.Clean(words[0]), "/")
+			}
+			continue
+		}
+		if machine := elfMachine(head); machine != "" && machine != "riscv64" && !b.json {
+			b.line("warning", "%s: is a program for %s: the kernel cannot start it", name, machine)
+			b.hint("put the riscv64 build of it into the tree")
+		}
+		return nil
+	}
+	return nil
+}
+
+// beginningIn reads the first bytes of a file in a tree, as far as they are there.
+func beginningIn(root fs.FS, name string) []byte {
+	f, err := root.Open(name)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b := make([]byte, 256)
+	n, _ := io.ReadFull(f, b) // too few are none that are looked for
+	return b[:n]
+}
+
+// elfMachine names the machine of a program; empty when it is no ELF file.
+func elfMachine(head []byte) string {
+	if len(head) < 20 || !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
+		return ""
+	}
+	order := binary.ByteOrder(binary.LittleEndian)
+	if elf.Data(head[elf.EI_DATA]) == elf.ELFDATA2MSB {
+		order = binary.BigEndian
+	}
+	machine, class := elf.Machine(order.Uint16(head[18:])), elf.Class(head[elf.EI_CLASS])
+	if machine == elf.EM_RISCV {
+		return map[elf.Class]string{elf.ELFCLASS32: "riscv32", elf.ELFCLASS64: "riscv64"}[class]
+	}
+	return strings.ToLower(strings.TrimPrefix(machine.String(), "EM_"))
 }

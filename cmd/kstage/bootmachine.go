@@ -25,7 +25,7 @@ type machine struct {
 
 // run runs it until it ends or is stopped. The cause is one of the errors of
 // [console], the context's, or nil when the machine went off by itself.
-func (m *machine) run(ctx context.Context, c *console) (cause error, err error) { //nolint:revive // the cause is no failure
+func (m *machine) run(ctx context.Context, c *console) (cause, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c.stop = func(cause error) {
@@ -153,7 +153,7 @@ func (t *tail) String() string { return string(t.b) }
 // start boots the machine and tells how it ended.
 func (b *booter) start(ctx context.Context, image string) error {
 	m := machine{qemu: b.qemu, args: b.args(image), timeout: b.timeout}
-	c := &console{expect: b.expect, known: make(map[string]*said)}
+	c := &console{expect: b.expect, known: make(map[string]*said), wrote: time.Now()}
 	b.say("booting %s with %s of memory, kernel %s (%s)", b.operand, size(int64(b.memory)), b.booted.name, b.booted.format)
 	if b.expect == "" {
 		m.stdin, c.show = os.Stdin, b.out
@@ -161,6 +161,7 @@ func (b *booter) start(ctx context.Context, image string) error {
 			b.say("Ctrl-A x or Ctrl-C ends the machine, Ctrl-A Ctrl-C sends it a Ctrl-C")
 		}
 	}
+	b.begun = "the machine was stopped"
 	began := time.Now()
 	cause, err := m.run(ctx, c)
 	took := time.Since(began)
@@ -170,5 +171,5 @@ func (b *booter) start(ctx context.Context, image string) error {
 	case errors.Is(cause, errInterrupted), ctx.Err() != nil:
 		return errInterrupted
 	}
-	return b.outcome(bootOutcome{console: c, cause: cause, took: took, args: m.args})
+	return b.outcome(bootOutcome{console: c, cause: cause, took: took, silent: time.Since(c.wrote), args: m.args})
 }

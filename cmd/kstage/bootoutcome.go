@@ -13,9 +13,10 @@ import (
 // bootOutcome is how a machine ended.
 type bootOutcome struct {
 	*console
-	cause error // nil: it went off by itself
-	took  time.Duration
-	args  []string
+	cause  error // nil: it went off by itself
+	took   time.Duration
+	silent time.Duration // the console, at the end
+	args   []string
 }
 
 // bootReport is what --json prints; members are only ever added.
@@ -129,6 +130,9 @@ func (b *booter) summarize(o *bootOutcome) {
 		b.line("error", "%s: the kernel panicked %s%s: %s", b.operand, after, missing, o.panicked)
 		b.hint(panicMeaning(o.panicked))
 	case o.ended() == "timeout":
+		if o.silent > o.took/2 {
+			missing += fmt.Sprintf("; the console was silent for the last %.0f s", o.silent.Seconds())
+		}
 		b.line("error", "%s: stopped %s%s", b.operand, after, missing)
 		b.hint(b.whySlow(o))
 	case b.expect != "":
@@ -140,6 +144,9 @@ func (b *booter) summarize(o *bootOutcome) {
 
 // whySlow tells what may be wrong when the time was over.
 func (b *booter) whySlow(o *bootOutcome) string {
+	if o.spoke && o.silent > o.took/2 {
+		return "is the text right? --timeout gives it longer"
+	}
 	if o.spoke || parameter(b.cmdline, "console") || strings.Contains(" "+b.cmdline+" ", " quiet ") {
 		return "--timeout gives it longer"
 	}
