@@ -81,12 +81,19 @@ func TestBootPanic(t *testing.T) {
 }
 
 // TestBootLoaderSays: the machine goes off without the text, and what the module
-// loader said meanwhile is explained.
+// loader said meanwhile is explained. It has a disk, and modules that find it.
 func TestBootLoaderSays(t *testing.T) {
 	root := t.TempDir()
-	boottest.AddInit(t, root, "insmod /etc/bad.ko")
+	boottest.AddBusybox(t, root)
+	boottest.AddModules(t, root, "virtio_mmio", "virtio_blk")
+	boottest.AddInit(t, root, "busybox modprobe virtio_mmio", "busybox modprobe virtio_blk", "wait-for /sys/class/block/vda", "insmod /etc/bad.ko")
+	disk := filepath.Join(t.TempDir(), "a,disk")
+	write(t, filepath.Dir(disk), filepath.Base(disk), make([]byte, 1<<20))
 	write(t, root, "etc/bad.ko", bytes.Repeat([]byte("no module "), 100))
-	report := bootReal(t, exitProblems, root, "--expect", "login:", "--kernel", filepath.Join(kotest.Lab(t), "vmlinux"))
+	report := bootReal(t, exitProblems, root, "--expect", "login:", "--disk", disk, "--kernel", filepath.Join(kotest.Lab(t), "vmlinux"))
+	if !strings.Contains(strings.Join(report.Last, "\n"), "boottest: wait-for /sys/class/block/vda: exit 0") {
+		t.Errorf("there is no disk: %q", report.Last)
+	}
 	if report.Ended != "off" || len(report.Messages) == 0 || !strings.Contains(report.Messages[0].Text, "Invalid ELF header magic") {
 		t.Errorf("%+v", report)
 	}
