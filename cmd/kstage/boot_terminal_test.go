@@ -96,6 +96,34 @@ func TestBootInterrupted(t *testing.T) {
 	}
 }
 
+// TestBootHangup: the terminal is closed, or who reads the console has gone.
+func TestBootHangup(t *testing.T) {
+	t.Run("hangup", func(t *testing.T) {
+		cmd, tmp := bootStaying(t)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		waitForFile(t, filepath.Join(tmp, "pid"))
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		wantStopped(t, cmd, tmp, exitInterrupted)
+	})
+	t.Run("pipe", func(t *testing.T) {
+		cmd, tmp := bootStaying(t)
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stdout = w
+		err = errors.Join(cmd.Start(), w.Close(), r.Close())
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantStopped(t, cmd, tmp, exitInterrupted)
+	})
+}
+
 // TestBootTerminal: what ends a machine at a terminal leaves the terminal as it was.
 func TestBootTerminal(t *testing.T) {
 	for name, tt := range map[string]struct {

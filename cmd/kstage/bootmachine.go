@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -150,6 +152,16 @@ func (t *tail) Write(p []byte) (int, error) {
 
 func (t *tail) String() string { return string(t.b) }
 
+// untilHangup is a context that ends with the terminal, and with who reads the console:
+// nobody could end the machine then.
+func untilHangup(ctx context.Context) (context.Context, context.CancelFunc) {
+	signals := []os.Signal{syscall.SIGPIPE}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signal.NotifyContext(ctx, signals...)
+}
+
 // start boots the machine and tells how it ended.
 func (b *booter) start(ctx context.Context, image string) error {
 	m := machine{qemu: b.qemu, args: b.args(image), timeout: b.timeout}
@@ -162,6 +174,8 @@ func (b *booter) start(ctx context.Context, image string) error {
 		}
 	}
 	b.begun = "the machine was stopped"
+	ctx, done := untilHangup(ctx)
+	defer done()
 	began := time.Now()
 	cause, err := m.run(ctx, c)
 	took := time.Since(began)
