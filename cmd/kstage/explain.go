@@ -359,6 +359,12 @@ type causeJSON struct {
 }
 
 func (x *explainer) writeJSON(w io.Writer, m *said) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(x.inJSON(m))
+}
+
+func (x *explainer) inJSON(m *said) saidJSON {
 	j := saidJSON{Text: m.Text, Line: m.line, Count: m.count, Module: m.Module, Symbols: m.symbols, Rule: m.Rule, Errno: m.Errno,
 		Meaning: m.Meaning, Decoded: m.Decoded, Causes: []causeJSON{}}
 	if m.reason != nil {
@@ -375,7 +381,5 @@ func (x *explainer) writeJSON(w io.Writer, m *said) error {
 	for _, c := range m.Causes {
 		j.Causes = append(j.Causes, causeJSON{c.Rule, c.Text, c.Cure, m.proved(c, found)})
 	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(j)
+	return j
 }

@@ -57,7 +57,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case errors.Is(err, errProblems):
 		return exitProblems
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(err, errInterrupted):
 		u.line("error", "interrupted, %s", cmp.Or(u.begun, "nothing was written"))
 		return exitInterrupted
 	}
@@ -91,7 +91,7 @@ func newRoot(u *ui) *cobra.Command {
 		return &usageError{line: cmd.UseLine(), err: withHint(err, "kstage help "+cmd.Name()+" lists the options")}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newPack(u), newDepmod(u), newInstall(u), newModinfo(u), newDeps(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u), newVerify(u), newCheck(u), newExplain(u), newReport(u))
+	root.AddCommand(newPack(u), newDepmod(u), newInstall(u), newModinfo(u), newDeps(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u), newVerify(u), newCheck(u), newExplain(u), newReport(u), newBoot(u))
 	return root
 }
 

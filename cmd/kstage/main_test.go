@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 //	ko FILE…        makes FILE from the text form in FILE.txt
 //	image FILE…     likewise an initrd, see imagetest
 //	dtb FILE…       likewise a device tree, see deviceTree
+//	kernel FILE A   makes the header of a flat kernel for riscv64, riscv32 or arm64
 //	damage FILE N   turns over the bits of byte N
 //	cut FILE N      leaves the first N bytes
 //	nul FILE        ends its strings with NUL instead of newline
@@ -102,6 +104,11 @@ func runScripts(t *testing.T, dir string, variables map[string]string) {
 					ts.Check(os.WriteFile(ts.MkAbs(name), deviceTree(ts.ReadFile(name+".txt")), 0o644))
 				}
 			},
+			"kernel": func(ts *testscript.TestScript, _ bool, args []string) {
+				b, err := kernelHeader(args[0], args[1])
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
+			},
 			"damage": edit(func(b []byte, n int) []byte { b[n] = ^b[n]; return b }),
 			"cut":    edit(func(b []byte, n int) []byte { return b[:n] }),
 			"nul": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -149,6 +156,26 @@ func stamps(dir string) (string, error) {
 		return err
 	})
 	return text.String(), err
+}
+
+// kernelHeader makes what a flat kernel begins with (Documentation/arch/riscv/
+// boot-image-header.rst and arm64/booting.rst), packed if its name ends in .gz.
+func kernelHeader(name, arch string) ([]byte, error) {
+	kinds := map[string]struct {
+		offset uint64
+		magic  string
+	}{"riscv64": {2 << 20, "RSC\x05"}, "riscv32": {4 << 20, "RSC\x05"}, "arm64": {0, "ARM\x64"}}
+	kind, known := kinds[arch]
+	if !known {
+		return nil, fmt.Errorf("no kernel for %q", arch)
+	}
+	b := make([]byte, 64)
+	binary.LittleEndian.PutUint64(b[8:], kind.offset)
+	copy(b[56:], kind.magic)
+	if strings.HasSuffix(name, ".gz") {
+		b = kotest.Gzip(b)
+	}
+	return b, nil
 }
 
 // edit makes a script command that changes a file at a place.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,7 @@ type packer struct {
 	kernelImage string
 	image       initrd.Options
 	output      string
+	title       string // what the summary calls the image, if not output
 	format      formatFlags
 	dryRun      bool
 }
@@ -357,7 +359,7 @@ func (p *packer) write(ctx context.Context, tree *initrd.Tree, o initrd.Options)
 
 // summarize tells a person what was made, and why like this.
 func (p *packer) summarize(s initrd.Summary, why string, kernels []*kernel) {
-	text := strings.TrimPrefix(p.output, "-")
+	text := cmp.Or(p.title, strings.TrimPrefix(p.output, "-"))
 	if text == "" {
 		text = "standard output"
 	}

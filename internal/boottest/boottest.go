@@ -51,10 +51,7 @@ type Machine struct {
 // when the machine does neither before the timeout.
 func Run(t testing.TB, m Machine) string {
 	t.Helper()
-	qemu, err := exec.LookPath("qemu-system-riscv64")
-	if err != nil {
-		skip(t, "qemu-system-riscv64 is not installed")
-	}
+	qemu := NeedQEMU(t)
 	if m.Kernel == "" {
 		m.Kernel = filepath.Join(kotest.Lab(t), "vmlinux")
 	}
@@ -62,6 +59,16 @@ func Run(t testing.TB, m Machine) string {
 		m.Timeout = defaultTimeout
 	}
 	return retry(t, func() (string, error) { return m.boot(t, qemu, silence) })
+}
+
+// NeedQEMU returns where qemu is.
+func NeedQEMU(t testing.TB) string {
+	t.Helper()
+	qemu, err := exec.LookPath("qemu-system-riscv64")
+	if err != nil {
+		skip(t, "qemu-system-riscv64 is not installed")
+	}
+	return qemu
 }
 
 // retry boots up to three times, until the kernel speaks.
