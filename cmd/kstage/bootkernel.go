@@ -137,9 +137,9 @@ const (
 	offset32     = 4 << 20
 )
 
-// readyKernel refuses a kernel of another machine, and writes one that qemu cannot
-// read to a temporary file: qemu takes the flat one of 6.12 and later, which older
-// versions of it do not unpack. File is where the kernel lies on this host, if it does.
+// readyKernel refuses a kernel of another machine, and writes one that is packed, or a
+// vmlinux, flat to a temporary file, as every qemu takes it. File is where the kernel
+// lies on this host, if it does.
 func (b *booter) readyKernel(r *io.SectionReader, name, file string) (k bootKernel, err error) {
 	image, err := kernelinfo.ReadImage(r, r.Size())
 	if err != nil {
