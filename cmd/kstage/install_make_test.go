@@ -40,7 +40,7 @@ func kernelMakefiles(t *testing.T) []string {
 const makeVersion = "6.12.0-made"
 
 // buildDir makes what a kernel's build leaves for make modules_install. Up to 6.1
-// modules.order names modules, later objects (Makefile.modfinal of 6.2).
+// modules.order names modules, later objects.
 func buildDir(t *testing.T, makefiles, packing string) string {
 	t.Helper()
 	module := "modinfo license=GPL\nmodinfo vermagic=" + makeVersion + " SMP mod_unload riscv\n"
@@ -169,7 +169,7 @@ func runInstall(t *testing.T, args ...string) {
 
 // readTree gives what lies in a tree, by path: modules unpacked, links by their target.
 // What the library gives for make's compressors need not be the same bytes, but it must be
-// the same name and content. The link source, which kernels before 6.6 have besides build,
+// the same name and content. The link source, which 6.1 makes besides build,
 // is left out.
 func readTree(t *testing.T, root string) map[string]string {
 	t.Helper()
