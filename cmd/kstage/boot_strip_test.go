@@ -36,7 +36,17 @@ func TestBootStripped(t *testing.T) {
 		commands = append(commands, "rmmod "+m.Name)
 	}
 	boottest.AddInit(t, root, commands...)
-	whole, stripped := stripBoot(t, root), stripBoot(t, root, "--strip")
+	var whole, stripped []boottest.Result
+	t.Run("boots", func(t *testing.T) { // ends when both have
+		t.Run("whole", func(t *testing.T) {
+			t.Parallel()
+			whole = stripBoot(t, root)
+		})
+		t.Run("stripped", func(t *testing.T) {
+			t.Parallel()
+			stripped = stripBoot(t, root, "--strip")
+		})
+	})
 	if len(whole) != len(commands) || len(stripped) != len(commands) {
 		t.Fatalf("%d and %d commands ran, not %d", len(whole), len(stripped), len(commands))
 	}
