@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"testing"
+	"time"
 
 	"github.com/kstage/kstage/depmod"
 	"github.com/kstage/kstage/internal/kotest"
@@ -54,4 +55,5 @@ type strippedInfo struct {
 	f           *strippedFile
 }
 
-func (i strippedInfo) Size() int64 { return i.f.Size() }
+func (i strippedInfo) Size() int64        { return i.f.Size() }
+func (i strippedInfo) ModTime() time.Time { return time.Time{} }
