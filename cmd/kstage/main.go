@@ -88,8 +88,11 @@ func newRoot(u *ui) *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{line: cmd.UseLine(), err: withHint(err, "kstage help "+cmd.Name()+" lists the options")}
+		return &usageError{line: cmd.UseLine(), err: withHint(err, cmd.CommandPath()+" --help lists the options")}
 	})
+	root.SuggestionsMinimumDistance = 2 // letters
+	root.SetHelpCommand(newHelp(u))
+	root.SetUsageFunc(usageText)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newPack(u), newDepmod(u), newInstall(u), newModinfo(u), newDeps(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u), newVerify(u), newCheck(u), newExplain(u))
 	return root
