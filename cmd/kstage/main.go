@@ -94,7 +94,7 @@ func newRoot(u *ui) *cobra.Command {
 	root.SetHelpCommand(newHelp(u))
 	root.SetUsageFunc(usageText)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newPack(u), newDepmod(u), newInstall(u), newModinfo(u), newDeps(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u), newVerify(u), newCheck(u), newExplain(u))
+	root.AddCommand(newPack(u), newDepmod(u), newInstall(u), newModinfo(u), newDeps(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u), newVerify(u), newCheck(u), newExplain(u), newMan())
 	return root
 }
 
