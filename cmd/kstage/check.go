@@ -80,18 +80,7 @@ check itself has failed.`,
 	c.maxSize.add(flags)
 	u.jsonFlag(cmd)
 	flags.Lookup("json").Usage = "print one JSON object a line for each module, on standard output"
-	completeFiles(cmd)
 	return cmd
-}
-
-// completeFiles tells the shell which options name no files, and which a directory.
-func completeFiles(cmd *cobra.Command) {
-	for _, name := range []string{"cmdline", "params", "finit-flags", "max-size", "max-module-size"} {
-		if cmd.Flags().Lookup(name) != nil {
-			_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // it is there
-		}
-	}
-	_ = cmd.MarkFlagDirname("kernel-build") // it is there
 }
 
 func (c *checker) run(ctx context.Context, usage string, args []string) error {

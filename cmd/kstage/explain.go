@@ -78,7 +78,6 @@ check does, and the cause that it is, is shown.`,
 	x.maxSize.add(flags)
 	u.jsonFlag(cmd)
 	flags.Lookup("json").Usage = "print one JSON object a line for each message, on standard output"
-	completeFiles(cmd)
 	return cmd
 }
 

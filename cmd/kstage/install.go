@@ -74,12 +74,6 @@ second run changes nothing.`,
 	i.index.add(flags)
 	flags.Lookup("kernel-build").Usage = "the kernel's build `DIR`, in which make was run (O=)"
 	u.jsonFlag(cmd)
-	for _, name := range []string{"kernel-release", "max-module-size", "mod-dir"} {
-		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // it is there
-	}
-	_ = cmd.RegisterFlagCompletionFunc("compress", cobra.FixedCompletions(packingNames(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.MarkFlagDirname("kernel-build")
-	_ = cmd.MarkFlagDirname("basedir")
 	return cmd
 }
 

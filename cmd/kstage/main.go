@@ -88,19 +88,14 @@ func newRoot(u *ui) *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{line: cmd.UseLine(), err: withHint(err, "kstage help "+cmd.Name()+" lists the options")}
+		return &usageError{line: cmd.UseLine(), err: withHint(err, cmd.CommandPath()+" --help lists the options")}
 	})
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newPack(u), newDepmod(u), newInstall(u), newModinfo(u), newDeps(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u), newVerify(u), newCheck(u), newExplain(u), newReport(u), newBoot(u))
+	root.SetHelpCommand(newHelp(u))
+	root.SetUsageFunc(usageText)
+	root.CompletionOptions.DisableDefaultCmd = true // newCompletion is it
+	root.AddCommand(newPack(u), newDepmod(u), newInstall(u), newModinfo(u), newDeps(u), newLs(u), newCat(u), newExtract(u), newDiff(u), newSize(u), newVerify(u), newCheck(u), newExplain(u), newReport(u), newBoot(u), newCompletion(u), newMan())
+	complete(root)
 	return root
-}
-
-// suggest names the commands that look like word.
-func suggest(cmd *cobra.Command, word string) string {
-	if names := cmd.SuggestionsFor(word); len(names) > 0 {
-		return fmt.Sprintf("did you mean kstage %s?", names[0])
-	}
-	return "kstage help lists the commands"
 }
 
 // A usageError is a call that cannot be understood; line shows the right form.

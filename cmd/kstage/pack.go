@@ -118,7 +118,6 @@ func (p *packer) flags(cmd *cobra.Command) {
 	p.choice.addModule(flags)
 	p.firmware.add(flags)
 	p.strip.add(flags)
-	_ = cmd.MarkFlagDirname("firmware") // it is there
 	p.jsonFlag(cmd)
 }
 
