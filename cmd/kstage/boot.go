@@ -77,9 +77,6 @@ kstage explain does.`,
 	b.maxSize.add(flags)
 	u.jsonFlag(cmd)
 	flags.Lookup("json").Usage = "with --expect, print a JSON report on standard output instead of words on standard error"
-	for _, name := range []string{"memory", "append", "expect", "timeout", "max-size"} {
-		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // it is there
-	}
 	return cmd
 }
 

@@ -58,7 +58,6 @@ whatever it says.`,
 	flags.Var(&r.maxModuleSize, "max-module-size", "largest unpacked module, such as 512M (default 1G)")
 	r.maxSize.add(flags)
 	cacheFlag(flags, &r.noCache)
-	completeFiles(cmd)
 	return cmd
 }
 
