@@ -237,6 +237,9 @@ func versions(root fs.FS, base string, args []string, tops ...string) ([]string,
 			chosen = append(chosen, dir)
 		}
 	}
+	if info, err := os.Stat(args[0]); len(chosen) == 0 && err == nil && info.IsDir() && args[0] != base {
+		return nil, withHint(fmt.Errorf("%s: there are no modules of %s", base, args[0]), "-b names the root of a tree: -b "+args[0])
+	}
 	if len(chosen) == 0 {
 		return nil, withHint(fmt.Errorf("%s: there are no modules of %s", base, args[0]), "there are: "+strings.Join(there, ", "))
 	}

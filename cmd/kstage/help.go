@@ -85,11 +85,7 @@ func helpWords(root *cobra.Command) []string {
 // cobra shows each switch as --name[=true|false], and lines of any length.
 func usageText(cmd *cobra.Command) error {
 	w := cmd.OutOrStdout()
-	line := cmd.UseLine()
-	if cmd.HasAvailableSubCommands() {
-		line = cmd.CommandPath() + " COMMAND ..."
-	}
-	fmt.Fprintf(w, "Usage:\n  %s\n", line)
+	fmt.Fprintf(w, "Usage:\n  %s\n", usageLine(cmd))
 	if cmd.HasExample() {
 		fmt.Fprintf(w, "\nExamples:\n%s\n", cmd.Example)
 	}

@@ -51,7 +51,7 @@ func openImage(ctx context.Context, name string) (io.ReadCloser, error) {
 func openedImage(ctx context.Context, name string, f *os.File) (io.ReadCloser, error) {
 	info, err := f.Stat()
 	if err == nil && info.IsDir() {
-		err = errors.New("is a directory, not an image")
+		err = withHint(errors.New("is a directory, not an image"), "kstage pack "+name+" makes an image of it")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", shownName(name), err)

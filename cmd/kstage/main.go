@@ -75,20 +75,20 @@ func newRoot(u *ui) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "kstage",
 		Short:         "Turn a directory into a bootable initrd, with its kernel modules indexed",
-		Version:       version(),
+		Version:       versionText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return &usageError{line: "kstage COMMAND …", err: withHint(fmt.Errorf("there is no command %q", args[0]),
+				return &usageError{line: usageLine(cmd), err: withHint(fmt.Errorf("there is no command %q", args[0]),
 					suggest(cmd, args[0]))}
 			}
 			return cmd.Help()
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{line: cmd.UseLine(), err: withHint(err, cmd.CommandPath()+" --help lists the options")}
+		return &usageError{line: usageLine(cmd), err: withHint(err, suggestOption(cmd, err))}
 	})
 	root.SetHelpCommand(newHelp(u))
 	root.SetUsageFunc(usageText)

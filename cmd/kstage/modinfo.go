@@ -98,6 +98,9 @@ func (o *infoOptions) run(ctx context.Context, u *ui, args []string) error {
 	finder := finder{infoOptions: o}
 	for _, arg := range args {
 		some, err := finder.find(arg)
+		if errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(arg, "/.") && o.base == "" {
+			err = withHint(err, "for the modules of another machine, -b names its tree and -k the kernel's version")
+		}
 		if err != nil {
 			fail(err)
 		}

@@ -296,6 +296,9 @@ func (s *sourceSet) spares(image string, others ...string) error {
 			return cmp.Or(err, withHint(fmt.Errorf("%s lies inside %s, which is never changed", image, source), hint))
 		}
 	}
+	if there != nil && there.IsDir() {
+		return withHint(fmt.Errorf("%s: is a directory", image), "-o names the image's file: -o "+filepath.Join(image, "initrd.img"))
+	}
 	return nil
 }
 
