@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,12 +24,12 @@ const cachedDir = "lib/modules/6.1.0"
 // openings counts the files that are opened.
 type openings struct {
 	fs.FS
-	modules int
+	modules atomic.Int64
 }
 
 func (o *openings) Open(name string) (fs.File, error) {
 	if ModuleSuffix(name) != "" {
-		o.modules++
+		o.modules.Add(1)
 	}
 	return o.FS.Open(name)
 }
@@ -89,16 +90,16 @@ func TestCacheSparesReading(t *testing.T) {
 	for _, now := range []func() time.Time{time.Now, afterwards} {
 		c := NewCache("test")
 		c.now = now
-		for run, want := range []int{4, 1, 1} { // d.ko is plain
+		for run, want := range []int64{4, 1, 1} { // d.ko is plain
 			if run > 0 && now().Before(time.Now().Add(time.Minute)) {
 				want = 4 // too young: their content is looked at
 			}
-			fsys.modules = 0
+			fsys.modules.Store(0)
 			if diff := cmp.Diff(plain, written(t, fsys, Options{Cache: c})); diff != "" {
 				t.Fatalf("run %d: without the cache -, with it +:\n%s", run, diff)
 			}
-			if fsys.modules != want {
-				t.Errorf("run %d: %d files were opened, not %d", run, fsys.modules, want)
+			if opened := fsys.modules.Load(); opened != want {
+				t.Errorf("run %d: %d files were opened, not %d", run, opened, want)
 			}
 			if changed := run == 0; c.Changed() != changed {
 				t.Errorf("run %d: changed %v", run, c.Changed())

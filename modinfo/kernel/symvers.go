@@ -70,7 +70,7 @@ func withoutCRC(symbols map[string]Export) {
 
 func parseSymvers(line string) (name string, e Export, err error) {
 	columns := strings.Split(line, "\t")
-	if len(columns) == 5 && strings.HasPrefix(columns[4], "EXPORT_") {
+	if len(columns) == 5 && isExport(columns[4]) && !isExport(columns[3]) {
 		columns = []string{columns[0], columns[1], columns[3], columns[4], columns[2]} // 5.4, 5.5
 	}
 	if len(columns) != 4 && len(columns) != 5 {
@@ -81,7 +81,7 @@ func parseSymvers(line string) (name string, e Export, err error) {
 	if !ok || err != nil {
 		return "", e, fmt.Errorf("%.40q is no checksum", columns[0])
 	}
-	if columns[1] == "" || columns[2] == "" || columns[3] == "" {
+	if columns[1] == "" || columns[2] == "" || !isExport(columns[3]) {
 		return "", e, errors.New("name, module or kind of export is missing")
 	}
 	e = Export{CRC: uint32(crc), HasCRC: true, GPL: strings.HasSuffix(columns[3], "_GPL"), HasGPL: true,
@@ -90,6 +90,12 @@ func parseSymvers(line string) (name string, e Export, err error) {
 		e.Namespace = columns[4]
 	}
 	return columns[1], e, nil
+}
+
+// isExport tells a kind of export; kernels before 5.9 had EXPORT_UNUSED_SYMBOL and
+// EXPORT_SYMBOL_GPL_FUTURE too.
+func isExport(s string) bool {
+	return strings.HasPrefix(s, "EXPORT_SYMBOL") || strings.HasPrefix(s, "EXPORT_UNUSED_SYMBOL")
 }
 
 // eachLine hands out the lines of a list of symbols. Errors name the line.
