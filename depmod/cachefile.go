@@ -1,6 +1,7 @@
 package depmod
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"debug/elf"
 	"encoding/binary"
@@ -87,34 +88,50 @@ func (c *Cache) read(data []byte) error {
 // WriteTo writes the cache. Entries that nobody has asked for since it was
 // written a few times are left out.
 func (c *Cache) WriteTo(w io.Writer) (int64, error) {
-	out := appendString([]byte(cacheMagic), c.program)
-	out = binary.AppendUvarint(out, uint64(len(c.names.list)))
+	out := &summed{w: bufio.NewWriterSize(w, 64<<10)}
+	out.add(appendString([]byte(cacheMagic), c.program))
+	room := binary.AppendUvarint(nil, uint64(len(c.names.list)))
+	out.add(room)
 	for _, name := range c.names.list {
-		out = appendString(out, name)
+		room = appendString(room[:0], name)
+		out.add(room)
 	}
-	kept := c.entries()
-	n := 0
+	kept := slices.DeleteFunc(c.entries(), func(e *remembered) bool { return e.age > oldest })
+	out.add(binary.AppendUvarint(room[:0], uint64(len(kept))))
 	for _, e := range kept {
-		if e.age <= oldest {
-			kept[n], n = e, n+1
-		}
+		room = e.appendHead(room[:0])
+		out.add(room)
+		out.add(e.facts)
 	}
-	out = binary.AppendUvarint(out, uint64(n))
-	for _, e := range kept[:n] {
-		out = append(out, e.content[:]...)
-		for _, v := range []uint64{e.id.Device, e.id.Inode, uint64(e.id.Size), uint64(e.id.Modified), uint64(e.id.Changed)} {
-			out = binary.LittleEndian.AppendUint64(out, v)
-		}
-		full := uint64(0)
-		if e.full {
-			full = 1
-		}
-		out = binary.AppendUvarint(binary.AppendUvarint(out, full), e.age)
-		out = append(binary.AppendUvarint(out, uint64(len(e.facts))), e.facts...)
+	out.add(binary.LittleEndian.AppendUint32(room[:0], out.sum))
+	return out.written, out.w.Flush()
+}
+
+// appendHead writes all of an entry but the bytes of its facts.
+func (e *remembered) appendHead(b []byte) []byte {
+	b = append(b, e.content[:]...)
+	for _, v := range []uint64{e.id.Device, e.id.Inode, uint64(e.id.Size), uint64(e.id.Modified), uint64(e.id.Changed)} {
+		b = binary.LittleEndian.AppendUint64(b, v)
 	}
-	out = binary.LittleEndian.AppendUint32(out, crc32.Checksum(out, castagnoli))
-	written, err := w.Write(out)
-	return int64(written), err
+	full := uint64(0)
+	if e.full {
+		full = 1
+	}
+	b = binary.AppendUvarint(binary.AppendUvarint(b, full), e.age)
+	return binary.AppendUvarint(b, uint64(len(e.facts)))
+}
+
+// summed sums up what goes through it. The bufio.Writer keeps the first error.
+type summed struct {
+	w       *bufio.Writer
+	sum     uint32
+	written int64
+}
+
+func (s *summed) add(b []byte) {
+	s.sum = crc32.Update(s.sum, castagnoli, b)
+	n, _ := s.w.Write(b)
+	s.written += int64(n)
 }
 
 // A nameTable gives names numbers.
