@@ -66,12 +66,31 @@ type Missing struct {
 // directories before it tries the next (_request_firmware).
 var packings = []string{"", ".zst", ".xz"}
 
-// Find looks in dir, which stands for /lib/firmware, for what modules of a kernel
-// version name. Where the kernel would find several files for a name, only the one that
-// it would take is in the set; of a pattern all names that match are.
+// A Loader is the firmware loader of a kernel.
+type Loader struct {
+	Version string // of the kernel; "" leaves out the directories for one version
+	// NoXZ and NoZstd tell that it was built without FW_LOADER_COMPRESS_XZ or _ZSTD,
+	// and passes files of that packing over.
+	NoXZ, NoZstd bool
+}
+
+// Find is [Loader.Find] for a kernel that unpacks all that there is.
 func Find(dir fs.FS, version string, names []Name) Set {
+	return Loader{Version: version}.Find(dir, names)
+}
+
+// Find looks in dir, which stands for /lib/firmware, for what modules name. Where the
+// kernel would find several files for a name, only the one that it would take is in the
+// set; of a pattern all names that match are.
+func (l Loader) Find(dir fs.FS, names []Name) Set {
 	f := finder{dir: dir, files: make(map[string]File),
-		places: []string{path.Join("updates", version), "updates", version, "."}}
+		places: []string{path.Join("updates", l.Version), "updates", path.Join(".", l.Version), "."}}
+	for _, packing := range packings {
+		if packing == ".xz" && l.NoXZ || packing == ".zst" && l.NoZstd {
+			continue
+		}
+		f.packings = append(f.packings, packing)
+	}
 	var set Set
 	for _, name := range names {
 		if found, why := f.find(name.Name); !found {
@@ -83,9 +102,10 @@ func Find(dir fs.FS, version string, names []Name) Set {
 }
 
 type finder struct {
-	dir    fs.FS
-	places []string // where the kernel looks, in its order
-	files  map[string]File
+	dir      fs.FS
+	places   []string // where the kernel looks, in its order
+	packings []string // that it can unpack, likewise
+	files    map[string]File
 }
 
 func (f *finder) find(name string) (found bool, why string) {
@@ -111,7 +131,7 @@ func (f *finder) find(name string) (found bool, why string) {
 func (f *finder) matches(pattern string) ([]string, error) {
 	names := make(map[string]bool)
 	for _, place := range f.places {
-		for _, packing := range packings {
+		for _, packing := range f.packings {
 			files, err := fs.Glob(f.dir, path.Join(place, pattern)+packing)
 			if err != nil {
 				return nil, err
@@ -129,7 +149,7 @@ func (f *finder) matches(pattern string) ([]string, error) {
 
 // take adds the file that the kernel would take for a name.
 func (f *finder) take(name string) (found bool, why string) {
-	for _, packing := range packings {
+	for _, packing := range f.packings {
 		for _, place := range f.places {
 			trail, reason := f.follow(path.Join(place, name) + packing)
 			why = cmp.Or(why, reason)

@@ -1,6 +1,10 @@
 package preflight
 
-import "io/fs"
+import (
+	"cmp"
+
+	"github.com/kstage/kstage/depmod/firmware"
+)
 
 // checkFirmware looks for the files that the module may ask for. Many are one of
 // several alternatives, so a missing one is no error.
@@ -8,27 +12,18 @@ func checkFirmware(c *Check, m *module) (findings []Finding) {
 	if c.Firmware == nil {
 		return nil
 	}
+	var names []firmware.Name
 	for _, field := range m.fields {
-		if field.Key == "firmware" && !m.hasFirmware(c.Firmware, field.Value) {
-			findings = append(findings, Finding{Rule: Firmware, Severity: Warn, Text: "firmware " + field.Value + " is not there",
-				Hint: "add it below lib/firmware, if the device needs it"})
+		if field.Key == "firmware" {
+			names = append(names, firmware.Name{Name: field.Value})
 		}
+	}
+	loader := firmware.Loader{Version: m.facts.Release.Value,
+		NoXZ: m.facts.Option("FW_LOADER_COMPRESS_XZ").No(), NoZstd: m.facts.Option("FW_LOADER_COMPRESS_ZSTD").No()}
+	for _, missing := range loader.Find(c.Firmware, names).Missing {
+		findings = append(findings, Finding{Rule: Firmware, Severity: Warn,
+			Text: "firmware " + missing.Name.Name + ": " + cmp.Or(missing.Why, "it is not there"),
+			Hint: "add it below lib/firmware, if the device needs it"})
 	}
 	return findings
-}
-
-// hasFirmware looks for a file and its packed forms, as far as the kernel unpacks them
-// (drivers/base/firmware_loader/main.c).
-func (m *module) hasFirmware(dir fs.FS, name string) bool {
-	for suffix, option := range map[string]string{"": "", ".xz": "FW_LOADER_COMPRESS_XZ", ".zst": "FW_LOADER_COMPRESS_ZSTD"} {
-		if option != "" && m.facts.Option(option).No() {
-			continue
-		}
-		if fs.ValidPath(name + suffix) {
-			if _, err := fs.Stat(dir, name+suffix); err == nil {
-				return true
-			}
-		}
-	}
-	return false
 }
