@@ -24,6 +24,7 @@ import (
 type Cache struct {
 	program string
 	now     func() time.Time // another clock in tests
+	loading sync.WaitGroup   // done when nothing more comes from a file
 
 	mu        sync.Mutex
 	byID      map[fileid.ID]*remembered
@@ -40,7 +41,7 @@ type remembered struct {
 	id      fileid.ID // zero when it cannot be trusted
 	full    bool      // read without WithoutCRCs
 	age     uint64    // how many times the cache was written since it was asked for
-	facts   []byte    // see cachefile.go
+	facts   string    // see cachefile.go
 }
 
 // oldest is after how many runs without use an entry goes.
@@ -56,14 +57,33 @@ func NewCache(program string) *Cache {
 	return &Cache{program: program, now: time.Now, byID: make(map[fileid.ID]*remembered), byContent: make(map[digest]*remembered)}
 }
 
+// LoadCache is [ReadCache] of what read returns, which goes on when it has returned: a
+// [Scan] first looks for the modules. An error of read makes an empty cache.
+func LoadCache(read func() (string, error), program string) *Cache {
+	c := NewCache(program)
+	c.loading.Go(func() {
+		data, err := read()
+		if err != nil {
+			return
+		}
+		loaded := ReadCache(data, program)
+		c.byID, c.byContent, c.names = loaded.byID, loaded.byContent, loaded.names
+	})
+	return c
+}
+
 // Changed tells whether there is something in it that it was not read with.
-func (c *Cache) Changed() bool { return c.changed }
+func (c *Cache) Changed() bool {
+	c.loading.Wait()
+	return c.changed
+}
 
 // A cacheReader reads modules, those that the cache remembers from there.
 type cacheReader struct {
 	modinfo.Reader
-	cache *Cache // may be nil
-	file  bytes.Buffer
+	cache   *Cache // may be nil
+	file    bytes.Buffer
+	decoder decoder
 }
 
 func (r *cacheReader) full() bool { return !r.WithoutCRCs }
@@ -119,7 +139,7 @@ func (r *cacheReader) known(e *remembered) *modinfo.Module {
 	if e == nil || r.full() && !e.full {
 		return nil
 	}
-	m, err := r.cache.decode(e)
+	m, err := r.decode(e)
 	if err != nil || r.MaxSize > 0 && m.Size > r.MaxSize {
 		return nil
 	}
@@ -160,11 +180,11 @@ func (c *Cache) use(e *remembered) {
 }
 
 // decode may run beside put: names that are there already stay where they are.
-func (c *Cache) decode(e *remembered) (*modinfo.Module, error) {
-	c.mu.Lock()
-	names := c.names.list
-	c.mu.Unlock()
-	return decodeFacts(e.facts, names)
+func (r *cacheReader) decode(e *remembered) (*modinfo.Module, error) {
+	r.cache.mu.Lock()
+	names := r.cache.names.list
+	r.cache.mu.Unlock()
+	return r.decoder.decode(e.facts, names)
 }
 
 func (c *Cache) put(e *remembered, m *modinfo.Module) {

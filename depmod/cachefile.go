@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/kstage/kstage/internal/fileid"
 	"github.com/kstage/kstage/modinfo"
@@ -34,14 +35,17 @@ const cacheMagic = "kstage module facts 1\n"
 // that is taken over refer to them by number.
 const mostNames = 1 << 20
 
+// leastEntry is the length of an entry without facts.
+const leastEntry = sha256.Size + 5*8 + 3
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // errCache is any fault in a cache's file.
 var errCache = errors.New("damaged cache")
 
 // ReadCache reads what [Cache.WriteTo] wrote. From a file that is damaged, or that
-// another program made, comes an empty cache.
-func ReadCache(data []byte, program string) *Cache {
+// another program made, comes an empty cache. It keeps data.
+func ReadCache(data, program string) *Cache {
 	c := NewCache(program)
 	if err := c.read(data); err != nil {
 		return NewCache(program)
@@ -49,13 +53,13 @@ func ReadCache(data []byte, program string) *Cache {
 	return c
 }
 
-func (c *Cache) read(data []byte) error {
+func (c *Cache) read(data string) error {
 	body := len(data) - 4
-	if body < 0 || crc32.Checksum(data[:body], castagnoli) != binary.LittleEndian.Uint32(data[body:]) {
+	if body < 0 || sum(data[:body]) != binary.LittleEndian.Uint32([]byte(data[body:])) {
 		return errCache
 	}
 	in := cursor{rest: data[:body]}
-	if string(in.bytes(len(cacheMagic))) != cacheMagic || in.string() != c.program {
+	if in.take(len(cacheMagic)) != cacheMagic || in.string() != c.program {
 		return errCache
 	}
 	n := in.count()
@@ -66,11 +70,17 @@ func (c *Cache) read(data []byte) error {
 	for i := range c.names.list {
 		c.names.list[i] = in.string()
 	}
-	for range in.count() {
-		e := &remembered{content: digest(in.fixed(sha256.Size))}
+	if n = in.count(); n > len(in.rest)/leastEntry {
+		return errCache
+	}
+	entries := make([]remembered, n)
+	c.byContent, c.byID = make(map[digest]*remembered, len(entries)), make(map[fileid.ID]*remembered, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		*e = remembered{content: digest([]byte(in.fixed(sha256.Size)))}
 		e.id = fileid.ID{Device: in.uint64(), Inode: in.uint64(), Size: int64(in.uint64()), Modified: int64(in.uint64()), Changed: int64(in.uint64())}
 		e.full, e.age = in.number() != 0, in.number()+1
-		e.facts = in.bytes(in.count())
+		e.facts = in.string()
 		c.byContent[e.content] = e
 		if e.id != (fileid.ID{}) {
 			c.byID[e.id] = e
@@ -88,6 +98,7 @@ func (c *Cache) read(data []byte) error {
 // WriteTo writes the cache. Entries that nobody has asked for since it was
 // written a few times are left out.
 func (c *Cache) WriteTo(w io.Writer) (int64, error) {
+	c.loading.Wait()
 	out := &summed{w: bufio.NewWriterSize(w, 64<<10)}
 	out.add(appendString([]byte(cacheMagic), c.program))
 	room := binary.AppendUvarint(nil, uint64(len(c.names.list)))
@@ -101,7 +112,8 @@ func (c *Cache) WriteTo(w io.Writer) (int64, error) {
 	for _, e := range kept {
 		room = e.appendHead(room[:0])
 		out.add(room)
-		out.add(e.facts)
+		room = append(room[:0], e.facts...)
+		out.add(room)
 	}
 	out.add(binary.LittleEndian.AppendUint32(room[:0], out.sum))
 	return out.written, out.w.Flush()
@@ -119,6 +131,17 @@ func (e *remembered) appendHead(b []byte) []byte {
 	}
 	b = binary.AppendUvarint(binary.AppendUvarint(b, full), e.age)
 	return binary.AppendUvarint(b, uint64(len(e.facts)))
+}
+
+// sum is the CRC-32C of a text, which is not copied as a whole for it.
+func sum(s string) uint32 {
+	var crc uint32
+	var part [4 << 10]byte
+	for len(s) > 0 {
+		n := copy(part[:], s)
+		crc, s = crc32.Update(crc, castagnoli, part[:n]), s[n:]
+	}
+	return crc
 }
 
 // summed sums up what goes through it. The bufio.Writer keeps the first error.
@@ -161,7 +184,7 @@ func (t *nameTable) number(name string) uint64 {
 //	fields    0 if there are none, else their number + 1; key, value: name, string
 //	exports   their number; name, CRC
 //	imports   their number; name × 4 + bind, CRC
-func (t *nameTable) encode(m *modinfo.Module) []byte {
+func (t *nameTable) encode(m *modinfo.Module) string {
 	var out []byte
 	add := func(v uint64) { out = binary.AppendUvarint(out, v) }
 	for _, v := range []uint64{uint64(m.Compression), uint64(m.Size), uint64(m.Class), uint64(m.Data), uint64(m.Machine)} {
@@ -186,29 +209,51 @@ func (t *nameTable) encode(m *modinfo.Module) []byte {
 		add(t.number(i.Name)<<2 | uint64(i.Bind))
 		add(i.CRC)
 	}
-	return slices.Clip(out)
+	return string(out)
 }
 
-// decodeFacts is the way back.
-func decodeFacts(facts []byte, names []string) (*modinfo.Module, error) {
+// A decoder is the way back. It makes the lists of many modules out of few pieces of
+// memory.
+type decoder struct {
+	fields  pieces[modinfo.Field]
+	exports pieces[modinfo.Export]
+	imports pieces[modinfo.Import]
+}
+
+// pieces gives slices of its memory away.
+type pieces[T any] struct{ rest []T }
+
+func (p *pieces[T]) take(n int) []T {
+	if n == 0 {
+		return nil
+	}
+	if n > len(p.rest) {
+		p.rest = make([]T, max(n, 2048))
+	}
+	piece := p.rest[:n:n]
+	p.rest = p.rest[n:]
+	return piece
+}
+
+func (d *decoder) decode(facts string, names []string) (*modinfo.Module, error) {
 	in := cursor{rest: facts, names: names}
 	m := &modinfo.Module{Compression: modinfo.Compression(in.number()), Size: int64(in.number()),
 		Class: elf.Class(in.number()), Data: elf.Data(in.number()), Machine: elf.Machine(in.number())}
-	if n := in.number(); n > 0 {
-		m.Fields = make([]modinfo.Field, in.most(n-1))
+	switch n := in.number(); n {
+	case 0:
+	case 1:
+		m.Fields = []modinfo.Field{}
+	default:
+		m.Fields = d.fields.take(in.most(n - 1))
 		for i := range m.Fields {
 			m.Fields[i] = modinfo.Field{Key: in.name(in.number()), Value: in.string()}
 		}
 	}
-	if n := in.count(); n > 0 {
-		m.Exports = make([]modinfo.Export, n)
-	}
+	m.Exports = d.exports.take(in.count())
 	for i := range m.Exports {
 		m.Exports[i] = modinfo.Export{Name: in.name(in.number()), CRC: in.number()}
 	}
-	if n := in.count(); n > 0 {
-		m.Imports = make([]modinfo.Import, n)
-	}
+	m.Imports = d.imports.take(in.count())
 	for i := range m.Imports {
 		n := in.number()
 		m.Imports[i] = modinfo.Import{Name: in.name(n >> 2), Bind: modinfo.Bind(n & 3), CRC: in.number()}
@@ -222,19 +267,23 @@ func decodeFacts(facts []byte, names []string) (*modinfo.Module, error) {
 // A cursor takes a cache's file apart. After the first thing that is not there it is
 // bad, and gives zeros.
 type cursor struct {
-	rest  []byte
+	rest  string
 	names []string
 	bad   bool
 }
 
 func (c *cursor) number() uint64 {
-	v, n := binary.Uvarint(c.rest)
-	if n <= 0 {
-		c.bad, c.rest = true, nil
-		return 0
+	var v uint64
+	for i := 0; i < len(c.rest) && i < binary.MaxVarintLen64; i++ {
+		b := c.rest[i]
+		v |= uint64(b&0x7f) << (7 * i)
+		if b < 0x80 {
+			c.rest = c.rest[i+1:]
+			return v
+		}
 	}
-	c.rest = c.rest[n:]
-	return v
+	c.bad, c.rest = true, ""
+	return 0
 }
 
 // count is a number of things that take a byte at least.
@@ -242,29 +291,29 @@ func (c *cursor) count() int { return c.most(c.number()) }
 
 func (c *cursor) most(n uint64) int {
 	if n > uint64(len(c.rest)) {
-		c.bad, c.rest = true, nil
+		c.bad, c.rest = true, ""
 		return 0
 	}
 	return int(n)
 }
 
-func (c *cursor) bytes(n int) []byte {
+func (c *cursor) take(n int) string {
 	n = c.most(uint64(n))
-	b := c.rest[:n:n]
+	s := c.rest[:n]
 	c.rest = c.rest[n:]
-	return b
+	return s
 }
 
-// fixed is bytes, and zeros when there are not so many.
-func (c *cursor) fixed(n int) []byte {
-	if b := c.bytes(n); len(b) == n {
-		return b
+// fixed is take, and zeros when there is not so much.
+func (c *cursor) fixed(n int) string {
+	if s := c.take(n); len(s) == n {
+		return s
 	}
-	return make([]byte, n)
+	return strings.Repeat("\x00", n)
 }
 
-func (c *cursor) uint64() uint64 { return binary.LittleEndian.Uint64(c.fixed(8)) }
-func (c *cursor) string() string { return string(c.bytes(c.count())) }
+func (c *cursor) uint64() uint64 { return binary.LittleEndian.Uint64([]byte(c.fixed(8))) }
+func (c *cursor) string() string { return c.take(c.count()) }
 
 func (c *cursor) name(n uint64) string {
 	if n >= uint64(len(c.names)) {

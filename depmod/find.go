@@ -5,11 +5,11 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/kstage/kstage/internal/chroot"
+	"github.com/kstage/kstage/internal/lazyregexp"
 )
 
 // moduleDirs are the places of module directories: /lib/modules by tradition,
@@ -17,10 +17,10 @@ import (
 var moduleDirs = []string{"lib/modules", "usr/lib/modules"}
 
 // releaseName is what kmod takes for a kernel release: it starts with two numbers.
-var releaseName = regexp.MustCompile(`^[0-9]+\.[0-9]+`)
+var releaseName = lazyregexp.New(`^[0-9]+\.[0-9]+`)
 
 // IsRelease tells whether a name can be that of a kernel release.
-func IsRelease(name string) bool { return releaseName.MatchString(name) }
+func IsRelease(name string) bool { return releaseName().MatchString(name) }
 
 // Find returns the module directories of every kernel version below the root of
 // fsys, sorted, free of links; none is not an error. They are looked for in tops,
@@ -44,7 +44,7 @@ func Find(fsys fs.FS, tops ...string) ([]string, error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if !releaseName.MatchString(e.Name()) {
+			if !releaseName().MatchString(e.Name()) {
 				continue
 			}
 			dir, err := chroot.Resolve(fsys, path.Join(real, e.Name()))

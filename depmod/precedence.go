@@ -89,27 +89,33 @@ func stem(file string) string {
 	return dir + name
 }
 
-// choose leaves one file for each module name, and reports what it passed over.
-func (c *Config) choose(files []found) ([]*Module, []Problem) {
+// choose leaves one file for each module name, in the same memory, and reports what it
+// passed over.
+func (c *Config) choose(files []found) ([]found, []Problem) {
+	chosen, _, problems := c.chooseByName(files)
+	return chosen, problems
+}
+
+// chooseByName tells also where the file of a name is.
+func (c *Config) chooseByName(files []found) ([]found, map[string]int, []Problem) {
 	taken := make(map[string]int, len(files))
-	modules := make([]*Module, 0, len(files))
+	chosen := files[:0]
 	var problems []Problem
 	for _, f := range files {
-		name := ModuleName(path.Base(f.path))
-		m := &Module{Path: f.path, Name: name, file: f}
+		name := ModuleName(f.path)
 		i, seen := taken[name]
 		if !seen {
-			taken[name] = len(modules)
-			modules = append(modules, m)
+			taken[name] = len(chosen)
+			chosen = append(chosen, f)
 			continue
 		}
-		winner, loser := modules[i], m
-		if !c.keeps(winner.Path, m.Path) {
-			winner, loser = m, winner
-			modules[i] = m
+		winner, loser := chosen[i], f
+		if !c.keeps(winner.path, f.path) {
+			winner, loser = f, winner
+			chosen[i] = f
 		}
-		problems = append(problems, Problem{Rule: RuleDuplicate, Severity: Info, Path: loser.Path,
-			Text: "is not indexed: " + winner.Path + " is the same module and comes first"})
+		problems = append(problems, Problem{Rule: RuleDuplicate, Severity: Info, Path: loser.path,
+			Text: "is not indexed: " + winner.path + " is the same module and comes first"})
 	}
-	return modules, problems
+	return chosen, taken, problems
 }

@@ -2,6 +2,7 @@ package depmod
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,8 +151,12 @@ func (t *Tree) collect(fsys fs.FS, dir string, o Options) error {
 	if o.Host != nil {
 		w.externals(o.Host, o.Config.Externals)
 	}
-	modules, duplicates := o.Config.choose(w.files)
-	t.Modules = modules
+	files, duplicates := o.Config.choose(w.files)
+	modules := make([]Module, len(files))
+	for i, f := range files {
+		modules[i] = Module{Path: f.path, Name: ModuleName(f.path), file: f}
+		t.Modules = append(t.Modules, &modules[i])
+	}
 	t.Problems = append(w.problems, duplicates...)
 	return nil
 }
@@ -181,6 +186,10 @@ func (t *Tree) readModules(ctx context.Context, o Options) error {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
+	if o.Cache != nil {
+		o.Cache.loading.Wait()
+	}
+	order := t.largestFirst()
 	var next, done atomic.Int64
 	var wg sync.WaitGroup
 	for range min(workers, len(t.Modules)) {
@@ -192,7 +201,7 @@ func (t *Tree) readModules(ctx context.Context, o Options) error {
 				if i >= len(t.Modules) {
 					return
 				}
-				m := t.Modules[i]
+				m := order[i]
 				m.Info, m.modified, m.err = readModule(&r, &m.file)
 				if n := done.Add(1); o.Progress != nil {
 					o.Progress(int(n), len(t.Modules))
@@ -202,6 +211,14 @@ func (t *Tree) readModules(ctx context.Context, o Options) error {
 	}
 	wg.Wait()
 	return ctx.Err()
+}
+
+// largestFirst is the order in which modules are read: the largest takes a hundred times
+// as long as most, and would be alone at work if it came last.
+func (t *Tree) largestFirst() []*Module {
+	order := slices.Clone(t.Modules)
+	slices.SortStableFunc(order, func(a, b *Module) int { return cmp.Compare(b.file.size, a.file.size) })
+	return order
 }
 
 // readModule reads what a module says, and when its file was modified.

@@ -1,9 +1,12 @@
 package depmod
 
 import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
 	"io/fs"
 	"path"
-	"strings"
 
 	"github.com/kstage/kstage/internal/chroot"
 )
@@ -36,36 +39,48 @@ func UpToDate(fsys fs.FS, dir string, o Options) (bool, error) {
 	if err := w.walk(real, ""); err != nil {
 		return false, err
 	}
-	modules, _ := o.Config.choose(w.files)
-	listed, err := listedModules(fsys, path.Join(real, "modules.dep"))
-	if err != nil || len(listed) != len(modules) {
+	files, byName, _ := o.Config.chooseByName(w.files)
+	for _, f := range files {
+		if info, err := f.stat(); err != nil || !fresh(info) {
+			return false, nil
+		}
+	}
+	listed, err := fsys.Open(path.Join(real, "modules.dep"))
+	if err != nil {
 		return false, err
 	}
-	for _, m := range modules {
-		if !listed[m.Path] {
-			return false, nil
-		}
-		if info, err := m.file.stat(); err != nil || !fresh(info) {
-			return false, nil
-		}
-	}
-	return true, nil
+	defer listed.Close()
+	fits := true
+	err = eachListed(listed, func(file []byte) bool {
+		name := ModuleName(string(file))
+		i, ok := byName[name]
+		fits = ok && files[i].path == string(file)
+		delete(byName, name)
+		return fits
+	})
+	return fits && len(byName) == 0, err
 }
 
 // indexNames are the files that an index cannot lack.
 var indexNames = []string{"modules.dep.bin", "modules.alias", "modules.alias.bin", "modules.softdep", "modules.symbols",
 	"modules.symbols.bin", "modules.builtin.bin", "modules.builtin.alias.bin", "modules.devname"}
 
-// listedModules reads the paths in a modules.dep.
-func listedModules(fsys fs.FS, name string) (map[string]bool, error) {
-	data, err := fs.ReadFile(fsys, name)
-	if err != nil {
-		return nil, err
+// eachListed yields the paths in a modules.dep. No path is as long as its buffer; what
+// follows one may be.
+func eachListed(dep io.Reader, yield func(file []byte) bool) error {
+	in := bufio.NewReaderSize(dep, 64<<10)
+	for begins := true; ; {
+		line, err := in.ReadSlice('\n')
+		file, _, _ := bytes.Cut(line, []byte(":"))
+		if begins && len(line) > 0 && !yield(file) {
+			return nil
+		}
+		begins = err == nil
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return err
+		}
 	}
-	listed := make(map[string]bool)
-	for line := range strings.Lines(string(data)) {
-		file, _, _ := strings.Cut(line, ":")
-		listed[file] = true
-	}
-	return listed, nil
 }

@@ -5,12 +5,12 @@ import (
 	"debug/elf"
 	"errors"
 	"io"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/kstage/kstage/depmod/preflight"
+	"github.com/kstage/kstage/internal/lazyregexp"
 )
 
 // lastLines is how many lines of a console are shown when it did not go well.
@@ -68,7 +68,7 @@ func (c *console) Write(p []byte) (int, error) {
 }
 
 // escapes are what a terminal is told about colours and the like.
-var escapes = regexp.MustCompile("\x1b(\\[[0-9;?]*[a-zA-Z]|[78=>])")
+var escapes = lazyregexp.New("\x1b(\\[[0-9;?]*[a-zA-Z]|[78=>])")
 
 // expected tells whether the text stands in the last line, which a prompt does not end.
 // The kernel repeats its command line, where the text may stand as well.
@@ -77,17 +77,17 @@ func (c *console) expected() bool {
 		return false
 	}
 	return bytes.Contains(c.line, []byte(c.expect)) ||
-		bytes.IndexByte(c.line, 0x1b) >= 0 && bytes.Contains(escapes.ReplaceAll(c.line, nil), []byte(c.expect))
+		bytes.IndexByte(c.line, 0x1b) >= 0 && bytes.Contains(escapes().ReplaceAll(c.line, nil), []byte(c.expect))
 }
 
 func shownLine(line []byte) string {
-	return strings.TrimRight(string(escapes.ReplaceAll(line, nil)), "\r")
+	return strings.TrimRight(string(escapes().ReplaceAll(line, nil)), "\r")
 }
 
 var (
 	// stamp is what the kernel begins its lines with (CONFIG_PRINTK_TIME).
-	stamp     = regexp.MustCompile(`^\[ *[0-9]+\.[0-9]+\]|^Linux version `)
-	panicLine = regexp.MustCompile(`(?:^|\] )Kernel panic - not syncing: ?(.*)`)
+	stamp     = lazyregexp.New(`^\[ *[0-9]+\.[0-9]+\]|^Linux version `)
+	panicLine = lazyregexp.New(`(?:^|\] )Kernel panic - not syncing: ?(.*)`)
 )
 
 func (c *console) endLine() {
@@ -98,11 +98,11 @@ func (c *console) endLine() {
 		c.last = append(c.last[:0], c.last[1:]...)
 	}
 	c.last = append(c.last, line)
-	c.spoke = c.spoke || stamp.MatchString(line)
+	c.spoke = c.spoke || stamp().MatchString(line)
 	if e, ok := preflight.Explain(line, elf.EM_RISCV); ok {
 		c.messages = note(c.messages, c.known, e, c.lines)
 	}
-	if m := panicLine.FindStringSubmatch(line); m != nil && c.panicked == "" {
+	if m := panicLine().FindStringSubmatch(line); m != nil && c.panicked == "" {
 		c.panicked = m[1]
 		c.stop(errPanic)
 	}

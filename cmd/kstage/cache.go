@@ -2,22 +2,28 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/kstage/kstage/depmod"
-	"github.com/kstage/kstage/internal/atomicfile"
 )
 
 // cacheVariable names the directory of the caches instead of the user's own; "off"
 // keeps none.
 const cacheVariable = "KSTAGE_CACHE"
+
+// mostCache is the largest file of a cache that is read, in bytes; that of 3,103 modules
+// has three million.
+const mostCache = 256 << 20
 
 // moduleCache is the cache of the modules of one kernel version. It only ever saves
 // time: whatever goes wrong with it, the modules are read.
@@ -58,15 +64,29 @@ func openModuleCache(version string) *moduleCache {
 		}
 		dir = filepath.Join(user, "kstage")
 	}
-	c := &moduleCache{path: filepath.Join(dir, "modules-"+version)}
-	program := thisProgram()
-	data, err := os.ReadFile(c.path)
+	file := filepath.Join(dir, "modules-"+version)
+	read := func() (string, error) { return readText(file) }
+	return &moduleCache{path: file, facts: depmod.LoadCache(read, thisProgram())}
+}
+
+// readText is os.ReadFile for a text, which is in memory once.
+func readText(path string) (string, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		c.facts = depmod.NewCache(program)
-	} else {
-		c.facts = depmod.ReadCache(data, program)
+		return "", err
 	}
-	return c
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && info.Size() > mostCache {
+		err = errors.New("too large")
+	}
+	if err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	text.Grow(int(info.Size()))
+	_, err = io.Copy(&text, f)
+	return text.String(), err
 }
 
 // save writes the cache for the next run, if there is anything new in it.
@@ -77,10 +97,25 @@ func (c *moduleCache) save() {
 	if os.MkdirAll(filepath.Dir(c.path), 0o700) != nil {
 		return
 	}
-	_ = atomicfile.Write(c.path, 0o600, func(f *os.File) error {
-		_, err := c.facts.WriteTo(f)
+	_ = c.write()
+}
+
+// write replaces the cache's file in one step. It is not synced to the disk, which takes
+// longer than all the rest: a file that was cut off has another sum, and is as good as none.
+func (c *moduleCache) write() error {
+	f, err := os.CreateTemp(filepath.Dir(c.path), ".modules-")
+	if err != nil {
 		return err
-	})
+	}
+	_, err = c.facts.WriteTo(f)
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), c.path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
 }
 
 // thisProgram tells builds apart, also those of a working tree that is being changed.

@@ -11,10 +11,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/kstage/kstage/depmod"
+	"github.com/kstage/kstage/internal/lazyregexp"
 	"github.com/kstage/kstage/internal/rootfs"
 )
 
@@ -157,13 +157,13 @@ func (d *depmodDropIn) setCompat(value string) error {
 	return nil
 }
 
-var startsLikeVersion = regexp.MustCompile(`^[ \t]*[+-]?[0-9]+\.[ \t]*[+-]?[0-9]+`)
+var startsLikeVersion = lazyregexp.New(`^[ \t]*[+-]?[0-9]+\.[ \t]*[+-]?[0-9]+`)
 
 // operands settles the version and the directories.
 func (d *depmodDropIn) operands(operands []string) error {
 	if len(operands) > 0 {
 		d.version = operands[0]
-		if !startsLikeVersion.MatchString(d.version) {
+		if !startsLikeVersion().MatchString(d.version) {
 			d.say("ERROR", "Bad version passed %s", d.version)
 			return errSaid
 		}

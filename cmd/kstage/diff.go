@@ -12,13 +12,13 @@ import (
 	"maps"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kstage/kstage/initrd"
+	"github.com/kstage/kstage/internal/lazyregexp"
 	"github.com/kstage/kstage/modinfo"
 )
 
@@ -180,7 +180,7 @@ func (d *differ) compare(ctx context.Context) error {
 	return nil
 }
 
-var versionDir = regexp.MustCompile(`^(?:usr/)?lib/modules/[^/]+$`)
+var versionDir = lazyregexp.New(`^(?:usr/)?lib/modules/[^/]+$`)
 
 // pairVersions gives A's paths as they would be if its only lib/modules/VERSION had
 // the name of B's only one.
@@ -202,7 +202,7 @@ func (d *differ) pairVersions() func(string) string {
 func (s side) version() string {
 	only := ""
 	for e := range s.tree.All() {
-		if !e.Mode.IsDir() || !versionDir.MatchString(e.Path) {
+		if !e.Mode.IsDir() || !versionDir().MatchString(e.Path) {
 			continue
 		}
 		if only != "" {
@@ -316,14 +316,14 @@ func equal(a, b io.Reader) (bool, error) {
 
 // moduleEnding matches the file of a kernel module; what is in brackets is how it is
 // compressed.
-var moduleEnding = regexp.MustCompile(`\.ko(?:\.(gz|xz|zst))?$`)
+var moduleEnding = lazyregexp.New(`\.ko(?:\.(gz|xz|zst))?$`)
 
 // moduleFields compares what two modules say of themselves. Files that are none, or
 // cannot be read as such, have nothing to say.
 func (d *differ) moduleFields(a, b *initrd.Entry, old, now io.Reader) []change {
 	from, ok := old.(io.ReaderAt)
 	to, also := now.(io.ReaderAt)
-	if !ok || !also || !moduleEnding.MatchString(a.Path) || !moduleEnding.MatchString(b.Path) {
+	if !ok || !also || !moduleEnding().MatchString(a.Path) || !moduleEnding().MatchString(b.Path) {
 		return nil
 	}
 	before, err := d.modules.Read(from, a.Size)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/kstage/kstage/depmod/preflight"
+	"github.com/kstage/kstage/internal/lazyregexp"
 )
 
 // explainer is one run of kstage explain.
@@ -163,11 +163,11 @@ func readLine(r *bufio.Reader) (string, error) {
 }
 
 // address matches what differs in a message from boot to boot.
-var address = regexp.MustCompile(`\b(0x)?[0-9a-f]{8,16}\b|\(____ptrval____\)`)
+var address = lazyregexp.New(`\b(0x)?[0-9a-f]{8,16}\b|\(____ptrval____\)`)
 
 // note counts a message. Those that differ in the symbol alone are one.
 func note(all []*said, known map[string]*said, e preflight.Explanation, line int) []*said {
-	key := address.ReplaceAllString(e.Text, "ADDRESS")
+	key := address().ReplaceAllString(e.Text, "ADDRESS")
 	if e.Symbol != "" {
 		key = strings.Replace(key, e.Symbol, "SYMBOL", 1)
 	}

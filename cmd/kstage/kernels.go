@@ -59,7 +59,7 @@ type kernel struct {
 // grows before, in percent; it is small when no module is packed.
 const (
 	indexMemory = 128 << 20
-	indexGrowth = 200
+	indexGrowth = 800
 )
 
 // boundMemory holds while modules are read; the returned function ends it.

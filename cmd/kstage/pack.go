@@ -11,7 +11,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -19,6 +18,7 @@ import (
 
 	"github.com/kstage/kstage/depmod"
 	"github.com/kstage/kstage/initrd"
+	"github.com/kstage/kstage/internal/lazyregexp"
 )
 
 // packer is one run of kstage pack.
@@ -292,7 +292,7 @@ func imageName(source string, method initrd.Method) (string, error) {
 			return "", err
 		}
 		if base := filepath.Base(abs); base != string(filepath.Separator) {
-			name = archiveEnding.ReplaceAllString(base, "")
+			name = archiveEnding().ReplaceAllString(base, "")
 		}
 	}
 	return name + ".cpio" + endings[method], nil
@@ -301,7 +301,7 @@ func imageName(source string, method initrd.Method) (string, error) {
 var endings = map[initrd.Method]string{initrd.Gzip: ".gz", initrd.Zstd: ".zst", initrd.XZ: ".xz", initrd.LZ4: ".lz4"}
 
 // archiveEnding is what the name of a tar or an image has behind its own.
-var archiveEnding = regexp.MustCompile(`(\.(tar|cpio|img))?(\.(gz|zst|xz|lz4|lzma|bz2))?$|\.t[gx]z$`)
+var archiveEnding = lazyregexp.New(`(\.(tar|cpio|img))?(\.(gz|zst|xz|lz4|lzma|bz2))?$|\.t[gx]z$`)
 
 // kernelsBelow indexes every kernel version of the tree.
 func (p *packer) kernelsBelow(ctx context.Context, root fs.FS) ([]*kernel, error) {

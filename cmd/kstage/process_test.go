@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,12 +27,45 @@ var program = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "kstage")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	build := exec.Command("go", "build", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %v\n%s", err, out)
 	}
 	return path, os.Chmod(dir, 0o755)
 })
+
+// TestStart: what the program makes before it knows what is wanted is little; a run of
+// depmod -A takes hardly longer than the start.
+func TestStart(t *testing.T) {
+	cmd := unprivileged(t, "--version")
+	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	var trace strings.Builder
+	cmd.Stderr = &trace
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	packages, allocations := 0, 0
+	for line := range strings.Lines(trace.String()) {
+		var name, number string
+		if _, rest, ok := strings.Cut(line, " clock, "); ok {
+			name = strings.Fields(line)[1]
+			number = strings.Fields(rest)[2]
+		}
+		if name != "main" && !strings.HasPrefix(name, "github.com/kstage/") {
+			continue
+		}
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		packages, allocations = packages+1, allocations+n
+	}
+	if packages < 5 || allocations > 400 {
+		t.Errorf("%d allocations in %d packages:\n%s", allocations, packages, trace.String())
+	}
+}
 
 const nobody = 65534
 

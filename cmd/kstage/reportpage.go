@@ -66,10 +66,6 @@ func asset(names ...string) string {
 	return all.String()
 }
 
-var pageTemplate = template.Must(template.New("page.html").Funcs(template.FuncMap{
-	"bytes": size, "thousands": thousands, "percent": percent, "plural": plural, "version": version,
-}).Parse(asset("page.html")))
-
 func plural(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -82,7 +78,12 @@ func plural(n int, one, many string) string {
 // in an image are, they stay text.
 func (p *page) render(w io.Writer) error {
 	style, script := asset("page.css"), asset("page.js", "treemap.js", "modules.js", "graph.js")
-	return pageTemplate.Execute(w, map[string]any{
+	functions := template.FuncMap{"bytes": size, "thousands": thousands, "percent": percent, "plural": plural, "version": version}
+	parsed, err := template.New("page.html").Funcs(functions).Parse(asset("page.html"))
+	if err != nil {
+		return err
+	}
+	return parsed.Execute(w, map[string]any{
 		"Page":   p,
 		"Style":  template.CSS(style), // ours
 		"Script": template.JS(script), // ours

@@ -34,7 +34,7 @@ func fileKind(p string) int {
 	top, rest, _ := strings.Cut(p, "/")
 	base := path.Base(p)
 	switch {
-	case moduleEnding.MatchString(p):
+	case moduleEnding().MatchString(p):
 		return kindModules
 	case strings.HasPrefix(p, "lib/firmware/"):
 		return kindFirmware

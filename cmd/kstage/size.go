@@ -221,7 +221,7 @@ func (s *sizer) withRest(all []sized) []sized {
 
 // moduleCompression tells how a module is compressed by its name; empty for other files.
 func moduleCompression(p string) string {
-	m := moduleEnding.FindStringSubmatch(p)
+	m := moduleEnding().FindStringSubmatch(p)
 	if m == nil {
 		return ""
 	}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/kstage/kstage/initrd"
 	"github.com/kstage/kstage/internal/glob"
+	"github.com/kstage/kstage/internal/lazyregexp"
 )
 
 // sourceFlags are the sources' names and the options that change what they bring.
@@ -194,4 +194,4 @@ func (f *sourceFlags) excluded(p string) bool {
 
 // buildLink matches the links that an installed kernel has to where it was built:
 // they lead out of every image.
-var buildLink = regexp.MustCompile(`^(usr/)?lib/modules/[^/]+/(build|source)$`)
+var buildLink = lazyregexp.New(`^(usr/)?lib/modules/[^/]+/(build|source)$`)

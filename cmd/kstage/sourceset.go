@@ -188,7 +188,7 @@ func (s *sourceSet) takes(e *initrd.Entry, at string) bool {
 	if s.excluded(p) {
 		return false
 	}
-	if e.Mode.Type() == fs.ModeSymlink && buildLink.MatchString(p) {
+	if e.Mode.Type() == fs.ModeSymlink && buildLink().MatchString(p) {
 		s.buildLinks = append(s.buildLinks, p)
 		return false
 	}

@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
+
+	"github.com/kstage/kstage/internal/lazyregexp"
 )
 
 // A Choice is one wish for modules, or against some.
@@ -63,7 +64,7 @@ func ParseList(name string, data []byte) ([]Choice, error) {
 		if len(line) > maxChoice {
 			return nil, fmt.Errorf("%s: the line has %d bytes, more than %d", at, len(line), maxChoice)
 		}
-		text := strings.TrimSpace(comment.ReplaceAllString(strings.TrimSpace(string(line)), ""))
+		text := strings.TrimSpace(comment().ReplaceAllString(strings.TrimSpace(string(line)), ""))
 		if text == "" {
 			continue
 		}
@@ -77,7 +78,7 @@ func ParseList(name string, data []byte) ([]Choice, error) {
 	return choices, nil
 }
 
-var comment = regexp.MustCompile(`(^|\s)#.*$`)
+var comment = lazyregexp.New(`(^|\s)#.*$`)
 
 // check tells what is wrong with a choice, whatever the tree may hold.
 func (c Choice) check() error {

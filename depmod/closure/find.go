@@ -2,24 +2,24 @@ package closure
 
 import (
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/kstage/kstage/depmod"
 	"github.com/kstage/kstage/depmod/index"
 	"github.com/kstage/kstage/internal/glob"
+	"github.com/kstage/kstage/internal/lazyregexp"
 )
 
 // busAlias is how aliases of devices begin: the bus, then a colon.
-var busAlias = regexp.MustCompile(`^[A-Za-z0-9_-]+:`)
+var busAlias = lazyregexp.New(`^[A-Za-z0-9_-]+:`)
 
 // find gives what a choice without its '!' stands for.
 func (c *Catalog) find(text string, device bool) []target {
 	switch {
 	case device:
 		return c.lookup(text)
-	case busAlias.MatchString(text):
+	case busAlias().MatchString(text):
 		if found := c.lookup(text); len(found) > 0 || !isPattern(text) {
 			return found
 		}

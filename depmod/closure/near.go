@@ -18,7 +18,7 @@ func (c *Catalog) near(text string) []string {
 	if symbol, ok := strings.CutPrefix(text, "symbol:"); ok {
 		return prefixed("symbol:", nearest(symbol, c.tree.Symbols()))
 	}
-	if busAlias.MatchString(text) {
+	if busAlias().MatchString(text) {
 		return nil
 	}
 	var names []string

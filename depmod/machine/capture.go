@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"github.com/kstage/kstage/depmod"
 	"github.com/kstage/kstage/depmod/closure"
+	"github.com/kstage/kstage/internal/lazyregexp"
 )
 
 // RuleCapture is the rule of problems with lines of a capture.
@@ -92,16 +92,16 @@ func readLine(br *bufio.Reader) ([]byte, error) {
 func (c *capture) take(line string, err error) {
 	at := fmt.Sprintf("%s:%d", c.name, c.line)
 	text := strings.TrimSpace(line)
-	alias := prefix.ReplaceAllString(text, "")
+	alias := prefix().ReplaceAllString(text, "")
 	switch {
 	case errors.Is(err, errLong):
 		c.skip(at, fmt.Sprintf("%q…: %v", text, err))
-	case form.MatchString(alias):
+	case form().MatchString(alias):
 		if !c.seen[alias] {
 			c.seen[alias] = true
 			c.choices = append(c.choices, closure.Devices(at, []string{alias})...)
 		}
-	case text != "" && !quiet.MatchString(text):
+	case text != "" && !quiet().MatchString(text):
 		c.skip(at, fmt.Sprintf("%q is no modalias", shortened(text)))
 	}
 }
@@ -109,14 +109,14 @@ func (c *capture) take(line string, err error) {
 var (
 	// prefix is what grep -Hn or udevadm put before an alias. Paths have colons:
 	// /sys/devices/pci0000:00/0000:00:01.0/modalias:pci:v0000…
-	prefix = regexp.MustCompile(`^(.*/)?modalias:(\d+:)?|^(E: ?)?MODALIAS=`)
+	prefix = lazyregexp.New(`^(.*/)?modalias:(\d+:)?|^(E: ?)?MODALIAS=`)
 	// quiet is what need not be told: a comment, a file's name as find prints it,
 	// or tail above what is in it, what else udevadm or a uevent file says.
-	quiet = regexp.MustCompile(`^#|^(==> )?(\S*/)?modalias( <==)?$|^[A-Z]: |^[A-Z][A-Z0-9_]*=`)
+	quiet = lazyregexp.New(`^#|^(==> )?(\S*/)?modalias( <==)?$|^[A-Z]: |^[A-Z][A-Z0-9_]*=`)
 	// form is a modalias: the bus, a colon and something about the device, in
 	// which there may be blanks, though not at the beginning as in what a program
 	// says about itself: "cat: modalias: Permission denied".
-	form = regexp.MustCompile(`^[a-z][a-z0-9_-]*:[!-~]([ -~]*[!-~])?$`)
+	form = lazyregexp.New(`^[a-z][a-z0-9_-]*:[!-~]([ -~]*[!-~])?$`)
 )
 
 // shortened is the beginning of a text.

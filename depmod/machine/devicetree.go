@@ -3,13 +3,13 @@ package machine
 import (
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/kstage/kstage/depmod/closure"
 	"github.com/kstage/kstage/internal/fdt"
+	"github.com/kstage/kstage/internal/lazyregexp"
 )
 
 // DeviceTree reads a flattened device tree, a .dtb file, and returns the devices
@@ -175,13 +175,13 @@ func (n *device) onBus() []string {
 
 func isBus(node, bus string) bool { return node == bus || strings.HasPrefix(node, bus+"-") }
 
-var phyID = regexp.MustCompile(`^ethernet-phy-id([[:xdigit:]]{1,4})\.([[:xdigit:]]{1,4})`)
+var phyID = lazyregexp.New(`^ethernet-phy-id([[:xdigit:]]{1,4})\.([[:xdigit:]]{1,4})`)
 
 // phy is the name of a PHY that needs not be asked for its number: 32 binary
 // digits (fwnode_get_phy_id and phy_request_driver_module in
 // drivers/net/phy/phy_device.c).
 func phy(compatible string) []string {
-	m := phyID.FindStringSubmatch(compatible)
+	m := phyID().FindStringSubmatch(compatible)
 	if m == nil {
 		return nil
 	}

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/kstage/kstage/depmod"
+	"github.com/kstage/kstage/internal/lazyregexp"
 )
 
 // An Explanation is what one line of a kernel's log, or of a tool that loads
@@ -38,7 +40,7 @@ type Cause struct {
 // case do not count: logs are retyped. Machine tells whose relocations the numbers
 // are where the text does not, 0 for riscv.
 func Explain(line string, machine elf.Machine) (e Explanation, ok bool) {
-	line = strings.TrimSpace(colour.ReplaceAllString(line, ""))
+	line = strings.TrimSpace(colour().ReplaceAllString(line, ""))
 	p, at := find(line, machine)
 	if p == nil {
 		return Explanation{}, false
@@ -50,8 +52,9 @@ func Explain(line string, machine elf.Machine) (e Explanation, ok bool) {
 // machine counts only when there is no better: they share texts.
 func find(line string, machine elf.Machine) (other *pattern, otherAt []int) {
 	lower := strings.ToLower(line)
-	for i := range patterns {
-		p := &patterns[i]
+	all := patterns()
+	for i := range all {
+		p := &all[i]
 		if !strings.Contains(lower, p.literal) {
 			continue
 		}
@@ -68,7 +71,7 @@ func find(line string, machine elf.Machine) (other *pattern, otherAt []int) {
 }
 
 // colour is what dmesg --color writes.
-var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
+var colour = lazyregexp.New("\x1b\\[[0-9;]*m")
 
 // A pattern is a message made ready to be found.
 type pattern struct {
@@ -78,7 +81,8 @@ type pattern struct {
 	names   []string // of the groups
 }
 
-var patterns = compile(messages)
+// patterns are made when they are first wanted: most runs explain nothing.
+var patterns = sync.OnceValue(func() []pattern { return compile(messages) })
 
 // placeholders are the regular expressions for the words in braces. {module} at
 // the beginning must be a whole word.
@@ -89,7 +93,7 @@ var placeholders = map[string]string{
 	"tool": `(?:could not insert|can't insert|can't load module|failed to insert|error inserting)(?: module)? '?([^\s':]+)'?(?: \([^)]*\))?: (?:-1 )?`,
 }
 
-var brace = regexp.MustCompile(`\{(\w+)\}`)
+var brace = lazyregexp.New(`\{(\w+)\}`)
 
 func compile(all []message) []pattern {
 	out := make([]pattern, len(all))
@@ -103,7 +107,7 @@ func compile(all []message) []pattern {
 				p.literal = strings.ToLower(s)
 			}
 		}
-		for _, m := range brace.FindAllStringSubmatchIndex(p.text, -1) {
+		for _, m := range brace().FindAllStringSubmatchIndex(p.text, -1) {
 			name := p.text[m[2]:m[3]]
 			literal(p.text[at:m[0]])
 			expr += placeholders[name]

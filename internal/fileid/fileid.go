@@ -17,10 +17,14 @@ type ID struct {
 const granularity = 2e9
 
 // Of gives the ID of what a file system has described. It has none when the file
-// system is not the host's, or the host does not number its files.
+// system is not the host's, or the host does not number its files. A description may
+// have a method FileID that tells it.
 func Of(info fs.FileInfo) (ID, bool) {
 	if !info.Mode().IsRegular() {
 		return ID{}, false
+	}
+	if known, ok := info.(interface{ FileID() ID }); ok {
+		return known.FileID(), true
 	}
 	return system(info)
 }

@@ -7,6 +7,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"hash/crc64"
+	"sync"
 )
 
 // check is the id of the sum that follows each block. The format reserves
@@ -28,7 +29,8 @@ func (c check) size() int64 {
 	return 4 << ((c - 1) / 3)
 }
 
-var crc64Table = crc64.MakeTable(crc64.ECMA)
+// crc64Table is made when it is first wanted, as it takes a while.
+var crc64Table = sync.OnceValue(func() *crc64.Table { return crc64.MakeTable(crc64.ECMA) })
 
 // hash computes the sum of what is not in memory at once; nil when there is
 // none or its id has no meaning.
@@ -37,7 +39,7 @@ func (c check) hash() hash.Hash {
 	case checkCRC32:
 		return crc32.NewIEEE()
 	case checkCRC64:
-		return crc64.New(crc64Table)
+		return crc64.New(crc64Table())
 	case checkSHA256:
 		return sha256.New()
 	}
@@ -62,7 +64,7 @@ func (c check) matches(data, sum []byte) bool {
 	case checkCRC32:
 		return binary.LittleEndian.Uint32(sum) == crc32.ChecksumIEEE(data)
 	case checkCRC64:
-		return binary.LittleEndian.Uint64(sum) == crc64.Checksum(data, crc64Table)
+		return binary.LittleEndian.Uint64(sum) == crc64.Checksum(data, crc64Table())
 	case checkSHA256:
 		want := sha256.Sum256(data)
 		return bytes.Equal(want[:], sum)
