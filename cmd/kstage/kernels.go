@@ -56,7 +56,7 @@ type kernel struct {
 
 // indexMemory is when the garbage collector begins to work harder: two workers
 // that unpack modules leave large buffers behind. indexGrowth is how far the heap
-// grows before, in percent; it is small when no module is packed.
+// grows before, in percent; with plain modules it does not come to that.
 const (
 	indexMemory = 128 << 20
 	indexGrowth = 800
