@@ -43,6 +43,9 @@ func Write(w io.Writer, targets, from []string) error {
 	if len(safe) == 0 && len(from) > 0 {
 		return &NameError{from[0], "an equals sign, and no other stands before it"}
 	}
+	if len(safe) > 0 && !strings.Contains(safe[0], "/") {
+		safe[0] = "./" + safe[0] // where make has words of its own, such as export or include
+	}
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "%s:", listed(targets))
 	if len(from) > 0 {
@@ -92,14 +95,10 @@ func unsayable(name string) string {
 
 var escapes = strings.NewReplacer(" ", `\ `, "#", `\#`, "$", "$$", ":", `\:`)
 
-// listed writes names, each on a line of its own. The first must not be one of make's
-// words, such as export or include.
+// listed writes names, each on a line of its own.
 func listed(names []string) string {
 	var all []string
-	for i, name := range names {
-		if i == 0 && !strings.Contains(name, "/") {
-			name = "./" + name
-		}
+	for _, name := range names {
 		all = append(all, escapes.Replace(name))
 	}
 	return strings.Join(all, " \\\n  ")
