@@ -115,6 +115,8 @@ func (d *depmodCommand) settle(cmd *cobra.Command) error {
 		return wrong("-e needs the kernel's symbols: -E Module.symvers or -F System.map")
 	case d.json && (d.show || d.verbose):
 		return wrong("--json wants standard output for itself")
+	case d.depfile == "-":
+		return &usageError{line: cmd.UseLine(), err: errDepfile}
 	case d.depfile != "" && (d.show || d.quick):
 		return wrong("--depfile tells what modules.dep was made from; with -n or -A it need not be made")
 	}

@@ -34,6 +34,9 @@ func depfileFlag(flags *pflag.FlagSet, name *string, product string) {
 	flags.StringVar(name, "depfile", "", "write into `FILE` from which files and directories "+product+" was made, for make and ninja, as compilers do for -MD -MP")
 }
 
+// errDepfile spares the user a file called "-".
+var errDepfile = errors.New("--depfile wants a file's name: make and ninja read no standard output")
+
 // newInputs begins to keep what is read if there is a file to write it to.
 func newInputs(depfile string) *inputs {
 	if depfile == "" {
@@ -128,6 +131,8 @@ func (p *packer) watch() error {
 	switch {
 	case p.depfile == "":
 		return nil
+	case p.depfile == "-":
+		return errDepfile
 	case p.output == "-":
 		return withHint(errors.New("--depfile tells what a file was made from, and -o - makes none"), "name the image's file with -o")
 	case p.dryRun:
