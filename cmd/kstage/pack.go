@@ -38,6 +38,8 @@ type packer struct {
 	title       string // what the summary calls the image, if not output
 	format      formatFlags
 	dryRun      bool
+	depfile     string
+	inputs      *inputs
 }
 
 func newPack(u *ui) *cobra.Command {
@@ -112,6 +114,7 @@ func (p *packer) flags(cmd *cobra.Command) {
 	flags.BoolVar(&p.image.OneSegment, "one-segment", false, "compress all files, also those that are compressed already")
 	flags.IntVar(&p.image.Align, "align", 0, "put the data of uncompressed files on multiples of `N` bytes: a power of two, 4 to 4096")
 	flags.BoolVar(&p.dryRun, "dry-run", false, "do all but write the image")
+	depfileFlag(flags, &p.depfile, "the image")
 	p.sources.add(flags)
 	p.format.add(flags)
 	p.index.add(flags)
@@ -159,6 +162,9 @@ func (p *packer) run(cmd *cobra.Command) error {
 		return err
 	}
 	p.format.name(kernels)
+	if err := p.inputs.write(p.depfile, p.output); err != nil {
+		return err
+	}
 	summary, err := p.write(cmd.Context(), tree, p.image)
 	if err != nil {
 		return err
@@ -183,6 +189,7 @@ func (p *packer) readEarly() error {
 	p.sources.opened = append(p.sources.opened, root)
 	p.image.Early = new(initrd.Tree)
 	problems, err := p.image.Early.AddFS(root)
+	p.inputs.addTree(p.early, p.image.Early)
 	if err != nil {
 		return fmt.Errorf("--early %s: %w", p.early, err)
 	}
@@ -248,6 +255,9 @@ func (p *packer) options(cmd *cobra.Command) error {
 	if err := p.sources.settle(cmd.UseLine()); err != nil {
 		return err
 	}
+	if err := p.watch(); err != nil {
+		return wrong(err)
+	}
 	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
 		t, err := strconv.ParseUint(epoch, 10, 32)
 		if err != nil {
@@ -278,8 +288,14 @@ func (p *packer) nameOutput(m initrd.Method) error {
 
 // spares refuses to write the image over what it is made from.
 func (p *packer) spares() error {
-	others := []string{p.early, p.compress.configPath, p.kernelImage, p.firmware.dir}
-	return p.sources.spares(p.output, append(others, p.choice.files()...)...)
+	others := append([]string{p.early, p.firmware.dir}, p.otherFiles()...)
+	if err := p.sources.spares(p.output, others...); err != nil || p.depfile == "" {
+		return err
+	}
+	if filepath.Clean(p.depfile) == filepath.Clean(p.output) {
+		return fmt.Errorf("--depfile and -o both name %s", p.output)
+	}
+	return p.sources.spares(p.depfile, append(others, p.output)...)
 }
 
 // imageName is the default name: that of the first source, then .cpio and the
