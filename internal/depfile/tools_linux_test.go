@@ -38,14 +38,15 @@ func TestToolsRead(t *testing.T) {
 			p := newProject(t, tool)
 			p.expect("at first", "all")
 			p.expect("nothing has changed", "")
-			p.sources(func(name string) error {
-				later := time.Now().Add(time.Second)
+			newer := func(name string) error {
+				later := time.Now().Add(time.Hour)
 				return os.Chtimes(name, later, later)
-			})
+			}
+			p.sources(newer)
 			p.expect("all are newer", "all")
 			p.sources(func(name string) error {
 				if tool == "make" && strings.Contains(name, "=") {
-					return nil // make stops without it
+					return newer(name) // make stops without it
 				}
 				return os.Remove(name)
 			})
