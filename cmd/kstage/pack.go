@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/kstage/kstage/depmod"
 	"github.com/kstage/kstage/initrd"
-	"github.com/kstage/kstage/internal/lazyregexp"
 )
 
 // packer is one run of kstage pack.
@@ -276,49 +274,6 @@ func (p *packer) options(cmd *cobra.Command) error {
 	return p.spares()
 }
 
-// nameOutput gives the image its default name.
-func (p *packer) nameOutput(m initrd.Method) error {
-	name, err := imageName(p.sources.names[0], m)
-	if err != nil {
-		return err
-	}
-	p.output = p.format.output(name)
-	return p.spares()
-}
-
-// spares refuses to write the image over what it is made from.
-func (p *packer) spares() error {
-	others := append([]string{p.early, p.firmware.dir}, p.otherFiles()...)
-	if err := p.sources.spares(p.output, others...); err != nil || p.depfile == "" {
-		return err
-	}
-	if filepath.Clean(p.depfile) == filepath.Clean(p.output) {
-		return fmt.Errorf("--depfile and -o both name %s", p.output)
-	}
-	return p.sources.spares(p.depfile, append(others, p.output)...)
-}
-
-// imageName is the default name: that of the first source, then .cpio and the
-// ending of the compression.
-func imageName(source string, method initrd.Method) (string, error) {
-	name := "initrd"
-	if source != "-" {
-		abs, err := filepath.Abs(source)
-		if err != nil {
-			return "", err
-		}
-		if base := filepath.Base(abs); base != string(filepath.Separator) {
-			name = archiveEnding().ReplaceAllString(base, "")
-		}
-	}
-	return name + ".cpio" + endings[method], nil
-}
-
-var endings = map[initrd.Method]string{initrd.Gzip: ".gz", initrd.Zstd: ".zst", initrd.XZ: ".xz", initrd.LZ4: ".lz4"}
-
-// archiveEnding is what the name of a tar or an image has behind its own.
-var archiveEnding = lazyregexp.New(`(\.(tar|cpio|img))?(\.(gz|zst|xz|lz4|lzma|bz2))?$|\.t[gx]z$`)
-
 // kernelsBelow indexes every kernel version of the tree.
 func (p *packer) kernelsBelow(ctx context.Context, root fs.FS) ([]*kernel, error) {
 	dirs, err := depmod.Find(root)
@@ -370,49 +325,4 @@ func (p *packer) write(ctx context.Context, tree *initrd.Tree, o initrd.Options)
 		return initrd.Write(ctx, p.out, tree, o)
 	}
 	return initrd.WriteFile(ctx, p.output, tree, o)
-}
-
-// summarize tells a person what was made, and why like this.
-func (p *packer) summarize(s initrd.Summary, why string, kernels []*kernel) {
-	text := cmp.Or(p.title, strings.TrimPrefix(p.output, "-"))
-	if text == "" {
-		text = "standard output"
-	}
-	if p.dryRun {
-		text += " (not written)"
-	}
-	unpacked := ""
-	if s.Raw != s.Compressed {
-		unpacked = fmt.Sprintf(" (%s unpacked)", size(s.Raw))
-	}
-	p.say("%s: %s%s%s, %s", text, size(s.Compressed), p.format.label(), unpacked, count(s.Entries, "entry", "entries"))
-	p.say("  %s", p.segments(s.Segments, why))
-	p.kernels(kernels)
-	p.format.say(p.ui)
-}
-
-// segments words what the image consists of: "12.0 MiB as they are, 1.1 MiB zstd
-// (boot/config-6.12: RD_ZSTD=y)".
-func (p *packer) segments(all []initrd.Segment, why string) string {
-	var parts []string
-	for i, s := range all {
-		method := s.Method.String()
-		switch {
-		case i == 0 && p.image.Early != nil && p.image.Early.Len() > 0:
-			method = "early"
-		case s.Method != initrd.None:
-			method = p.image.Compression.String()
-		case p.image.Compression.Method != initrd.None:
-			method = "compressed already"
-		}
-		parts = append(parts, size(s.Size)+" "+method)
-	}
-	if len(all) == 1 {
-		parts[0] = p.image.Compression.String()
-	}
-	text := strings.Join(parts, ", ")
-	if why != "" {
-		text += " (" + why + ")"
-	}
-	return text
 }
