@@ -61,7 +61,9 @@ times are SOURCE_DATE_EPOCH, or 0.
 
 A DST of --add that ends in / is the directory to put SRC into; . is the root. A
 GLOB of --exclude without a slash matches names at any depth, one with a slash
-paths from the root; * and ? match no slash, ** any number of directories.
+paths from the root; * and ? match no slash, ** any number of directories. So does one
+of --chmod; it changes regular files, and of several the last that matches counts: where
+the modes are not to be relied on, --chmod '**:644' --chmod bin:755 --chmod init:755.
 
 ` + packChoice + choiceHelp + "\n\n" + machineHelp() + `
 
