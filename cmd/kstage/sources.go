@@ -59,6 +59,14 @@ type modeChange struct {
 	mode fs.FileMode
 }
 
+const sourceHelp = `A DST of --add that ends in / is the directory to put SRC into; . is the root. A
+GLOB of --exclude without a slash matches names at any depth, one with a slash
+paths from the root; * and ? match no slash, ** any number of directories. So does one
+of --chmod; it changes regular files, and of several the last that matches counts: where
+the modes are not to be relied on, --chmod '**:644' --chmod bin:755 --chmod init:755.
+
+`
+
 const (
 	addForm   = "--add SRC:DST, for example --add ./motd:etc/motd"
 	nodeForm  = "--node PATH:c|b:MAJOR:MINOR:MODE, for example --node dev/ttyS0:c:4:64:660"
