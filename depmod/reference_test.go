@@ -139,12 +139,15 @@ func linkTree(t testing.TB, from, to string) {
 }
 
 // TestLab is the heart of the promise: a distribution's 3,103 modules in four
-// packings, with and without modules.order, give kmod's bytes.
+// packings, and without modules.order, give kmod's bytes.
 func TestLab(t *testing.T) {
 	version := kotest.LabVersion(t)
 	for _, form := range []string{"xz", "plain", "zst", "gz"} {
 		for _, ordered := range []bool{true, false} {
 			name := form
+			if !ordered && form != "plain" {
+				continue // how a file is packed and where it stands are two matters
+			}
 			if !ordered {
 				name += " without modules.order"
 			}
@@ -177,7 +180,7 @@ func TestLab(t *testing.T) {
 						t.Error("unexpected finding: ", p)
 					}
 				}
-				if !ordered && form == "xz" {
+				if !ordered {
 					madeOrderChangesNothing(t, root, version, want)
 				}
 			})

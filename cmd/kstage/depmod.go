@@ -26,6 +26,8 @@ type depmodCommand struct {
 	base, out, moduleDir                   string
 	symvers, systemMap, prefix, compat     string
 	check, quick, show, warn, verbose, all bool
+	depfile                                string
+	inputs                                 *inputs
 }
 
 func newDepmod(u *ui) *cobra.Command {
@@ -62,6 +64,7 @@ Called by the name depmod (by a link or a copy), kstage is kmod's depmod.`,
 	flags.BoolVarP(&d.warn, "warn", "w", false, "report entries that an index holds twice")
 	flags.BoolVarP(&d.verbose, "verbose", "v", false, "print who needs whom for which symbol")
 	flags.StringVar(&d.compat, "compat", "34", "write what kmod `RELEASE` writes: 30, 33 or 34")
+	depfileFlag(flags, &d.depfile, "modules.dep")
 	d.index.add(flags)
 	u.jsonFlag(cmd)
 	return cmd
@@ -76,18 +79,22 @@ func (d *depmodCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer root.Close()
-	dirs, err := d.versions(root, args)
+	watched := d.inputs.watch(d.base, root)
+	dirs, err := d.versions(watched, args)
 	if err != nil {
 		return err
 	}
-	if dirs, err = d.stale(root, dirs); err != nil {
+	if dirs, err = d.stale(watched, dirs); err != nil {
 		return err
 	}
-	kernels, err := d.index.index(cmd.Context(), d.ui, root, dirs)
+	kernels, err := d.index.index(cmd.Context(), d.ui, watched, dirs)
 	if err != nil {
 		return err
 	}
 	if err := d.output(kernels); err != nil {
+		return err
+	}
+	if err := d.tellInputs(kernels); err != nil {
 		return err
 	}
 	return errors.Join(d.report(map[string]any{"kernels": kernels}), d.index.verdict(kernels))
@@ -108,9 +115,16 @@ func (d *depmodCommand) settle(cmd *cobra.Command) error {
 		return wrong("-e needs the kernel's symbols: -E Module.symvers or -F System.map")
 	case d.json && (d.show || d.verbose):
 		return wrong("--json wants standard output for itself")
+	case d.depfile == "-":
+		return &usageError{line: cmd.UseLine(), err: errDepfile}
+	case d.depfile != "" && (d.show || d.quick):
+		return wrong("--depfile tells what modules.dep was made from; with -n or -A it need not be made")
 	}
+	d.inputs = newInputs(d.depfile)
+	d.index.inputs = d.inputs
+	d.inputs.add(d.symvers, d.systemMap)
 	o := &d.index.options
-	o.Compat, o.Check, o.Host = compat, d.check, hostFS()
+	o.Compat, o.Check, o.Host = compat, d.check, d.inputs.watch("", hostFS())
 	if d.prefix != "" {
 		o.Prefix = d.prefix[0]
 	}
@@ -197,6 +211,40 @@ func (d *depmodCommand) output(kernels []*kernel) error {
 	if !d.show && len(kernels) > 0 {
 		d.say("%s", d.out)
 		d.kernels(kernels)
+	}
+	return nil
+}
+
+// tellInputs writes the file of --depfile. modules.dep becomes new after it: the indexes
+// and that file may lie in directories that were read, and make would find them newer.
+func (d *depmodCommand) tellInputs(kernels []*kernel) error {
+	if d.inputs == nil {
+		return nil
+	}
+	var targets []string
+	for _, k := range kernels {
+		targets = append(targets, within(d.out, k.Dir+"/modules.dep"))
+		for _, m := range k.tree.Modules { // what is remembered of one is not read again
+			dir := d.base
+			if path.IsAbs(m.Path) { // from outside
+				dir = ""
+			}
+			d.inputs.add(within(dir, m.File()))
+		}
+	}
+	for _, name := range d.index.config {
+		if abs, err := filepath.Abs(name); err == nil {
+			d.inputs.rename(filepath.ToSlash(abs), filepath.ToSlash(name))
+		}
+	}
+	if err := d.inputs.write(d.depfile, targets...); err != nil {
+		return err
+	}
+	now := time.Now()
+	for _, name := range targets {
+		if err := os.Chtimes(name, now, now); err != nil {
+			return err
+		}
 	}
 	return nil
 }

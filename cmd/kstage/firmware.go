@@ -71,7 +71,8 @@ func (p *packer) openFirmware() (err error) {
 	if dir == "" {
 		return nil
 	}
-	p.firmware.open, err = p.sources.open(dir)
+	open, err := p.sources.open(dir)
+	p.firmware.open = p.inputs.watch(dir, open)
 	if errors.Is(err, fs.ErrNotExist) {
 		return withHint(fmt.Errorf("--firmware: %s: there is no such directory", dir), "a system has it as /lib/firmware")
 	}
@@ -111,6 +112,9 @@ func missingNames(missing []firmware.Missing) []firmware.Name {
 func (p *packer) takeFirmware(l layer, k *kernel, files []firmware.File) error {
 	for _, file := range files {
 		k.Firmware.Added = append(k.Firmware.Added, file.Path)
+		if file.Target == "" {
+			p.inputs.add(within(p.firmware.dir, file.Path))
+		}
 		if _, err := l.tree.AddFile(file.Path, p.firmware.open, file.Path); err != nil {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}

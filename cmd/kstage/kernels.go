@@ -23,6 +23,7 @@ type indexFlags struct {
 	maxModuleSize byteSize
 	strict        bool
 	noCache       bool
+	inputs        *inputs // keeps what is read
 
 	config  []string       // depmod.d files of this host instead of the tree's own
 	options depmod.Options // what kstage depmod asks for besides
@@ -107,7 +108,7 @@ func (f *indexFlags) readConfig(root fs.FS, version string) (depmod.Config, []de
 	if len(f.config) == 0 {
 		return depmod.ReadConfig(root, depmod.ConfigPaths, version)
 	}
-	return depmod.ReadConfig(hostFS(), hostPaths(f.config), version)
+	return depmod.ReadConfig(f.inputs.watch("", hostFS()), hostPaths(f.config), version)
 }
 
 func (f *indexFlags) indexOne(ctx context.Context, root fs.FS, dir string, o depmod.Options) (*kernel, error) {
@@ -169,7 +170,7 @@ func (f *indexFlags) openBuild(dirs []string) (fs.FS, string, error) {
 	if f.kernelBuild == "" {
 		return nil, "", nil
 	}
-	build := os.DirFS(f.kernelBuild)
+	build := f.inputs.watch(f.kernelBuild, os.DirFS(f.kernelBuild))
 	if info, err := os.Stat(f.kernelBuild); err != nil || !info.IsDir() {
 		return nil, "", &usageError{line: "--kernel-build DIR", err: fmt.Errorf("--kernel-build %s is not a directory", f.kernelBuild)}
 	}

@@ -20,6 +20,7 @@ import (
 // kernelFlags name the files that tell of the kernel that modules are for.
 type kernelFlags struct {
 	image, config, symvers, systemMap, build string
+	inputs                                   *inputs // keeps what is read of build
 }
 
 func (k *kernelFlags) add(flags *pflag.FlagSet) {
@@ -195,7 +196,7 @@ func (k *kernelFlags) addBuild(s *kernelSide) error {
 	if info, err := os.Stat(k.build); err != nil || !info.IsDir() {
 		return &usageError{line: "--kernel-build DIR", err: fmt.Errorf("--kernel-build %s is not a directory", k.build)}
 	}
-	if err := s.facts.AddBuildDir(os.DirFS(k.build), filepath.Base(k.build)); err != nil {
+	if err := s.facts.AddBuildDir(k.inputs.watch(k.build, os.DirFS(k.build)), filepath.Base(k.build)); err != nil {
 		return withHint(fmt.Errorf("--kernel-build %s: %w", k.build, err), "name the directory in which make was run (O=)")
 	}
 	s.files = append(s.files, k.build)

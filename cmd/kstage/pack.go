@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/kstage/kstage/depmod"
 	"github.com/kstage/kstage/initrd"
-	"github.com/kstage/kstage/internal/lazyregexp"
 )
 
 // packer is one run of kstage pack.
@@ -38,6 +36,8 @@ type packer struct {
 	title       string // what the summary calls the image, if not output
 	format      formatFlags
 	dryRun      bool
+	depfile     string
+	inputs      *inputs
 }
 
 func newPack(u *ui) *cobra.Command {
@@ -108,6 +108,7 @@ func (p *packer) flags(cmd *cobra.Command) {
 	flags.BoolVar(&p.image.OneSegment, "one-segment", false, "compress all files, also those that are compressed already")
 	flags.IntVar(&p.image.Align, "align", 0, "put the data of uncompressed files on multiples of `N` bytes: a power of two, 4 to 4096")
 	flags.BoolVar(&p.dryRun, "dry-run", false, "do all but write the image")
+	depfileFlag(flags, &p.depfile, "the image")
 	p.sources.add(flags)
 	p.format.add(flags)
 	p.index.add(flags)
@@ -155,6 +156,9 @@ func (p *packer) run(cmd *cobra.Command) error {
 		return err
 	}
 	p.format.name(kernels)
+	if err := p.inputs.write(p.depfile, p.output); err != nil {
+		return err
+	}
 	summary, err := p.write(cmd.Context(), tree, p.image)
 	if err != nil {
 		return err
@@ -179,6 +183,7 @@ func (p *packer) readEarly() error {
 	p.sources.opened = append(p.sources.opened, root)
 	p.image.Early = new(initrd.Tree)
 	problems, err := p.image.Early.AddFS(root)
+	p.inputs.addTree(p.early, p.image.Early)
 	if err != nil {
 		return fmt.Errorf("--early %s: %w", p.early, err)
 	}
@@ -244,6 +249,9 @@ func (p *packer) options(cmd *cobra.Command) error {
 	if err := p.sources.settle(cmd.UseLine()); err != nil {
 		return err
 	}
+	if err := p.watch(); err != nil {
+		return wrong(err)
+	}
 	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
 		t, err := strconv.ParseUint(epoch, 10, 32)
 		if err != nil {
@@ -261,43 +269,6 @@ func (p *packer) options(cmd *cobra.Command) error {
 	}
 	return p.spares()
 }
-
-// nameOutput gives the image its default name.
-func (p *packer) nameOutput(m initrd.Method) error {
-	name, err := imageName(p.sources.names[0], m)
-	if err != nil {
-		return err
-	}
-	p.output = p.format.output(name)
-	return p.spares()
-}
-
-// spares refuses to write the image over what it is made from.
-func (p *packer) spares() error {
-	others := []string{p.early, p.compress.configPath, p.kernelImage, p.firmware.dir}
-	return p.sources.spares(p.output, append(others, p.choice.files()...)...)
-}
-
-// imageName is the default name: that of the first source, then .cpio and the
-// ending of the compression.
-func imageName(source string, method initrd.Method) (string, error) {
-	name := "initrd"
-	if source != "-" {
-		abs, err := filepath.Abs(source)
-		if err != nil {
-			return "", err
-		}
-		if base := filepath.Base(abs); base != string(filepath.Separator) {
-			name = archiveEnding().ReplaceAllString(base, "")
-		}
-	}
-	return name + ".cpio" + endings[method], nil
-}
-
-var endings = map[initrd.Method]string{initrd.Gzip: ".gz", initrd.Zstd: ".zst", initrd.XZ: ".xz", initrd.LZ4: ".lz4"}
-
-// archiveEnding is what the name of a tar or an image has behind its own.
-var archiveEnding = lazyregexp.New(`(\.(tar|cpio|img))?(\.(gz|zst|xz|lz4|lzma|bz2))?$|\.t[gx]z$`)
 
 // kernelsBelow indexes every kernel version of the tree.
 func (p *packer) kernelsBelow(ctx context.Context, root fs.FS) ([]*kernel, error) {
@@ -350,49 +321,4 @@ func (p *packer) write(ctx context.Context, tree *initrd.Tree, o initrd.Options)
 		return initrd.Write(ctx, p.out, tree, o)
 	}
 	return initrd.WriteFile(ctx, p.output, tree, o)
-}
-
-// summarize tells a person what was made, and why like this.
-func (p *packer) summarize(s initrd.Summary, why string, kernels []*kernel) {
-	text := cmp.Or(p.title, strings.TrimPrefix(p.output, "-"))
-	if text == "" {
-		text = "standard output"
-	}
-	if p.dryRun {
-		text += " (not written)"
-	}
-	unpacked := ""
-	if s.Raw != s.Compressed {
-		unpacked = fmt.Sprintf(" (%s unpacked)", size(s.Raw))
-	}
-	p.say("%s: %s%s%s, %s", text, size(s.Compressed), p.format.label(), unpacked, count(s.Entries, "entry", "entries"))
-	p.say("  %s", p.segments(s.Segments, why))
-	p.kernels(kernels)
-	p.format.say(p.ui)
-}
-
-// segments words what the image consists of: "12.0 MiB as they are, 1.1 MiB zstd
-// (boot/config-6.12: RD_ZSTD=y)".
-func (p *packer) segments(all []initrd.Segment, why string) string {
-	var parts []string
-	for i, s := range all {
-		method := s.Method.String()
-		switch {
-		case i == 0 && p.image.Early != nil && p.image.Early.Len() > 0:
-			method = "early"
-		case s.Method != initrd.None:
-			method = p.image.Compression.String()
-		case p.image.Compression.Method != initrd.None:
-			method = "compressed already"
-		}
-		parts = append(parts, size(s.Size)+" "+method)
-	}
-	if len(all) == 1 {
-		parts[0] = p.image.Compression.String()
-	}
-	text := strings.Join(parts, ", ")
-	if why != "" {
-		text += " (" + why + ")"
-	}
-	return text
 }

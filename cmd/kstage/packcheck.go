@@ -24,7 +24,7 @@ type checkReport struct {
 
 // kernelSides tells what is known of each kernel, in the order of kernels.
 func (p *packer) kernelSides(root fs.FS, kernels []*kernel) ([]*kernelSide, error) {
-	flags := kernelFlags{image: p.kernelImage, config: p.compress.configPath, build: p.index.kernelBuild}
+	flags := kernelFlags{image: p.kernelImage, config: p.compress.configPath, build: p.index.kernelBuild, inputs: p.inputs}
 	if flags.image == "" {
 		flags.image = p.format.kernel
 	}

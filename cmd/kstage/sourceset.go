@@ -28,6 +28,7 @@ type sourceSet struct {
 	buildLinks []string
 	spool      spoolFile
 	opened     []io.Closer
+	inputs     *inputs
 }
 
 // A layer is one source, read.
@@ -88,6 +89,7 @@ func (s *sourceSet) directory(name, dir, at string) error {
 	}
 	l := s.layer(name, at)
 	problems, err := l.tree.AddFS(root)
+	s.inputs.addTree(dir, l.tree)
 	return s.outcome(l, problems, err)
 }
 
@@ -134,6 +136,7 @@ func (s *sourceSet) archive(ctx context.Context, name string) error {
 			return withHint(err, "make it readable for the user who runs kstage")
 		}
 		defer f.Close()
+		s.inputs.add(name)
 	} else if term.IsTerminal(int(f.Fd())) {
 		return withHint(errors.New("standard input is a terminal, not a tar or an image"), "docker export CONTAINER | kstage pack - -o FILE")
 	}
@@ -169,7 +172,7 @@ func (s *sourceSet) addition(a addition) error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
 	case info.IsDir():
-		return s.directory(name, real, a.to)
+		return s.directory(name, a.from, a.to)
 	case a.to == ".":
 		return withHint(fmt.Errorf("%s: %s is no directory, so it cannot lie over the root", name, a.from), "a DST that ends in / is the directory to put it into: "+a.from+":/")
 	}
@@ -177,6 +180,7 @@ func (s *sourceSet) addition(a addition) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	s.inputs.add(a.from)
 	l := s.layer(name, ".")
 	problems, err := l.tree.AddFile(a.to, root, filepath.Base(real))
 	return s.outcome(l, problems, err)
@@ -294,7 +298,7 @@ func (s *sourceSet) spares(image string, others ...string) error {
 		if err != nil || source == "-" {
 			continue // reading it tells it better
 		}
-		const hint = "name another place with -o"
+		const hint = "name another place for it"
 		if there != nil && os.SameFile(info, there) {
 			return withHint(fmt.Errorf("%s is also %s, which is never changed", image, source), hint)
 		}
