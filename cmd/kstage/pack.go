@@ -59,11 +59,7 @@ directories belong to 0:0 in the image, those of tars and images to whom they sa
 lib/modules/VERSION are left out. The same sources give the same bytes, always;
 times are SOURCE_DATE_EPOCH, or 0.
 
-A DST of --add that ends in / is the directory to put SRC into; . is the root. A
-GLOB of --exclude without a slash matches names at any depth, one with a slash
-paths from the root; * and ? match no slash, ** any number of directories.
-
-` + packChoice + choiceHelp + "\n\n" + machineHelp() + `
+` + sourceHelp + packChoice + choiceHelp + "\n\n" + machineHelp() + `
 
 Firmware that the modules name and the sources do not have comes from --firmware, with
 the links that lead to it, plain or packed as .zst or .xz, as the kernel would find it.

@@ -24,11 +24,13 @@ type sourceFlags struct {
 	addTexts, nodeTexts []string
 	ownerText           string
 	excludeTexts        []string
+	chmodTexts          []string
 
 	adds     []addition
 	nodes    initrd.Tree
 	owner    owner
 	excludes []*exclusion
+	chmods   []*modeChange
 }
 
 // An addition is something of the host that comes into the image.
@@ -51,9 +53,24 @@ type exclusion struct {
 	used  bool
 }
 
+// A modeChange is the mode that the files have which match a pattern.
+type modeChange struct {
+	exclusion
+	mode fs.FileMode
+}
+
+const sourceHelp = `A DST of --add that ends in / is the directory to put SRC into; . is the root. A
+GLOB of --exclude without a slash matches names at any depth, one with a slash
+paths from the root; * and ? match no slash, ** any number of directories. So does one
+of --chmod; it changes regular files, and of several the last that matches counts: where
+the modes are not to be relied on, --chmod '**:644' --chmod bin:755 --chmod init:755.
+
+`
+
 const (
-	addForm  = "--add SRC:DST, for example --add ./motd:etc/motd"
-	nodeForm = "--node PATH:c|b:MAJOR:MINOR:MODE, for example --node dev/ttyS0:c:4:64:660"
+	addForm   = "--add SRC:DST, for example --add ./motd:etc/motd"
+	nodeForm  = "--node PATH:c|b:MAJOR:MINOR:MODE, for example --node dev/ttyS0:c:4:64:660"
+	chmodForm = "--chmod GLOB:MODE, for example --chmod 'bin/*:755'"
 )
 
 func (f *sourceFlags) add(flags *pflag.FlagSet) {
@@ -61,6 +78,7 @@ func (f *sourceFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.nodeTexts, "node", nil, "make a device node, MODE in octal: `PATH:c|b:MAJOR:MINOR:MODE`")
 	flags.StringVar(&f.ownerText, "owner", "", "`OWNER` of all files: keep, or UID:GID such as 0:0 (default 0:0 for directories of this host, keep for tars and images)")
 	flags.StringArrayVar(&f.excludeTexts, "exclude", nil, "leave out what matches `GLOB`, and all below it: *.a at any depth, usr/share/doc only there")
+	flags.StringArrayVar(&f.chmodTexts, "chmod", nil, "give the files that match GLOB this MODE, in octal: `GLOB:MODE`")
 }
 
 // settle reads the options' values.
@@ -85,6 +103,13 @@ func (f *sourceFlags) settle(usage string) error {
 				"--exclude '*.a' leaves out every file of that name, --exclude usr/share/doc that directory")}
 		}
 		f.excludes = append(f.excludes, x)
+	}
+	for _, text := range f.chmodTexts {
+		c, err := readModeChange(text)
+		if err != nil {
+			return &usageError{line: usage, err: withHint(fmt.Errorf("--chmod %s: %w", text, err), chmodForm)}
+		}
+		f.chmods = append(f.chmods, c)
 	}
 	if err := f.owner.read(f.ownerText); err != nil {
 		return &usageError{line: usage, err: withHint(fmt.Errorf("--owner %s: %w", f.ownerText, err),
@@ -179,17 +204,54 @@ func readExclusion(text string) (*exclusion, error) {
 	return &exclusion{text: text, parts: parts}, nil
 }
 
+func (x *exclusion) matches(parts []string) bool {
+	found := glob.Match(x.parts, parts)
+	x.used = x.used || found
+	return found
+}
+
 func (f *sourceFlags) excluded(p string) bool {
 	if len(f.excludes) == 0 || p == "." {
 		return false
 	}
 	parts, excluded := strings.Split(p, "/"), false
 	for _, x := range f.excludes {
-		if glob.Match(x.parts, parts) {
-			x.used, excluded = true, true
-		}
+		excluded = x.matches(parts) || excluded
 	}
 	return excluded
+}
+
+func readModeChange(text string) (*modeChange, error) {
+	at := strings.LastIndexByte(text, ':')
+	if at < 0 {
+		return nil, errors.New("there is no colon")
+	}
+	mode, err := strconv.ParseUint(text[at+1:], 8, 32)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no octal mode", text[at+1:])
+	}
+	if mode > 0o777 {
+		return nil, fmt.Errorf("mode %s is beyond 777", text[at+1:])
+	}
+	x, err := readExclusion(text[:at])
+	if err != nil {
+		return nil, err
+	}
+	x.text = text
+	return &modeChange{*x, fs.FileMode(mode)}, nil
+}
+
+// chmod gives e, which lies at p, the mode that the last matching pattern says.
+func (f *sourceFlags) chmod(e *initrd.Entry, p string) {
+	if len(f.chmods) == 0 || !e.Mode.IsRegular() {
+		return
+	}
+	parts := strings.Split(p, "/")
+	for _, c := range f.chmods {
+		if c.matches(parts) {
+			e.Mode = c.mode
+		}
+	}
 }
 
 // buildLink matches the links that an installed kernel has to where it was built:

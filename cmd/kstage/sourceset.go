@@ -196,6 +196,7 @@ func (s *sourceSet) takes(e *initrd.Entry, at string) bool {
 		s.buildLinks = append(s.buildLinks, p)
 		return false
 	}
+	s.chmod(e, p)
 	if s.owner.all {
 		e.UID, e.GID = s.owner.uid, s.owner.gid
 	}
@@ -236,6 +237,11 @@ func (s *sourceSet) notes() {
 	for _, x := range s.excludes {
 		if !x.used {
 			s.line("note", "--exclude %s matches nothing", x.text)
+		}
+	}
+	for _, c := range s.chmods {
+		if !c.used {
+			s.line("note", "--chmod %s matches no file", c.text)
 		}
 	}
 }
