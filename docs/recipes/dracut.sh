@@ -3,14 +3,15 @@
 . "$(dirname "$0")/blocks.sh"
 
 # The overlay has an ext4 of its own, and what the riscv64 kernel can run instead of
-# this host's programs.
+# this host's programs: modprobe too, which the kernel itself starts.
 root sysroot
 modules=$(echo sysroot/lib/modules/*)
 VERSION=$(basename "$modules")
 export VERSION
-mkdir -p overlay/bin "overlay/lib/modules/$VERSION/updates" settings/etc
+mkdir -p overlay/bin overlay/sbin "overlay/lib/modules/$VERSION/updates" settings/etc
 cp "$modules/kernel/fs/ext4/ext4.ko.xz" "overlay/lib/modules/$VERSION/updates/"
 mv sysroot/bin/busybox overlay/bin/
+ln -s /bin/busybox overlay/sbin/modprobe
 printf '#!/bin/busybox sh\nbusybox modprobe ext4 && echo ext4 is loaded\nbusybox poweroff -f\n' >overlay/try
 chmod +x overlay/try
 echo board >settings/etc/hostname
