@@ -144,20 +144,22 @@ func (t *Tree) collect(fsys fs.FS, dir string, o Options) error {
 		return err
 	}
 	t.Dir = real
-	w := walker{fsys: fsys, config: &o.Config}
-	if err := w.walk(real, ""); err != nil {
+	all, err := o.Config.walk(fsys, real, "")
+	if err != nil {
 		return err
 	}
 	if o.Host != nil {
-		w.externals(o.Host, o.Config.Externals)
+		outside := o.Config.externals(o.Host)
+		all.files = append(all.files, outside.files...)
+		all.problems = append(all.problems, outside.problems...)
 	}
-	files, duplicates := o.Config.choose(w.files)
+	files, duplicates := o.Config.choose(all.files)
 	modules := make([]Module, len(files))
 	for i, f := range files {
 		modules[i] = Module{Path: f.path, Name: ModuleName(f.path), file: f}
 		t.Modules = append(t.Modules, &modules[i])
 	}
-	t.Problems = append(w.problems, duplicates...)
+	t.Problems = append(all.problems, duplicates...)
 	return nil
 }
 

@@ -35,11 +35,11 @@ func UpToDate(fsys fs.FS, dir string, o Options) (bool, error) {
 			return false, nil
 		}
 	}
-	w := walker{fsys: fsys, config: &o.Config}
-	if err := w.walk(real, ""); err != nil {
+	all, err := o.Config.walk(fsys, real, "")
+	if err != nil {
 		return false, err
 	}
-	files, byName, _ := o.Config.chooseByName(w.files)
+	files, byName, _ := o.Config.chooseByName(all.files)
 	for _, f := range files {
 		if info, err := f.stat(); err != nil || !fresh(info) {
 			return false, nil

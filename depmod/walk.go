@@ -4,8 +4,11 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/kstage/kstage/internal/chroot"
 	"github.com/kstage/kstage/internal/rootfs"
@@ -52,41 +55,125 @@ func (f *found) stat() (fs.FileInfo, error) {
 	return fs.Lstat(f.fsys, f.real)
 }
 
-// walker collects the module files below a directory.
-type walker struct {
-	fsys     fs.FS
-	config   *Config
+// A listing is what a walk has found, in the order of the names.
+type listing struct {
 	files    []found
 	problems []Problem
 }
 
-// walk lists the modules below dir, a name free of links, as below rel.
-// Directories come in sorted order, so that the outcome does not depend on the
-// file system. Links are followed; "build", "source" and what the configuration
-// excludes are passed over at every depth.
-func (w *walker) walk(dir, rel string) error {
-	d, entries, err := w.list(dir, nil)
+// A mark is a place in a listing.
+type mark struct{ files, problems int }
+
+func (l *listing) end() mark { return mark{len(l.files), len(l.problems)} }
+
+// add takes over what another listing has between two marks.
+func (l *listing) add(other *listing, from, to mark) {
+	l.files = append(l.files, other.files[from.files:to.files]...)
+	l.problems = append(l.problems, other.problems[from.problems:to.problems]...)
+}
+
+// A part of a walk is a directory that another goroutine may go through. What it finds
+// belongs at a mark of the listing of the one that has met it.
+type part struct {
+	at        mark
+	rel       string
+	directory *directory
+	by        *walker // who went through it, and what that one found there
+	from, to  mark
+}
+
+// mostParts bounds the directories that are open at once; partDepth is how far below the
+// top they lie: at kernel/drivers/net.
+const (
+	mostParts = 400
+	partDepth = 3
+)
+
+// A walker lists the module files below a directory. Directories come in sorted order, so
+// that the outcome does not depend on the file system. Links are followed; "build",
+// "source" and what the configuration excludes are passed over at every depth.
+type walker struct {
+	listing
+	fsys   fs.FS
+	config *Config
+	whole  bool // does all by itself
+	parts  []*part
+}
+
+func (c *Config) walker(fsys fs.FS, whole bool) *walker {
+	const many = 4096 // a distribution's; memory that is not used costs nothing
+	return &walker{fsys: fsys, config: c, whole: whole, listing: listing{files: make([]found, 0, many)}}
+}
+
+// walk lists the modules below dir, a name free of links, as below rel, on all cores.
+func (c *Config) walk(fsys fs.FS, dir, rel string) (listing, error) {
+	w := c.walker(fsys, false)
+	d, err := w.open(dir, nil)
 	if err != nil {
-		return err
+		return listing{}, err
 	}
-	w.entries(entries, rel, d)
-	return nil
+	if err := w.read(rel, d); err != nil {
+		return listing{}, err
+	}
+	if len(w.parts) > 0 {
+		w.share()
+	}
+	return w.together(), nil
+}
+
+// share goes through the parts on all cores.
+func (w *walker) share() {
+	var next atomic.Int64
+	work := func() {
+		other := w.config.walker(w.fsys, true)
+		for i := next.Add(1) - 1; i < int64(len(w.parts)); i = next.Add(1) - 1 {
+			p := w.parts[i]
+			p.by, p.from = other, other.end()
+			other.take(p.rel, p.directory)
+			p.to = other.end()
+		}
+	}
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(w.parts)) - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
+}
+
+// together puts the parts where they belong.
+func (w *walker) together() listing {
+	if len(w.parts) == 0 {
+		return w.listing
+	}
+	all := listing{files: make([]found, 0, cap(w.files))}
+	var last mark
+	for _, p := range w.parts {
+		all.add(&w.listing, last, p.at)
+		all.add(&p.by.listing, p.from, p.to)
+		last = p.at
+	}
+	all.add(&w.listing, last, w.end())
+	return all
 }
 
 // A directory is one on the way down.
 type directory struct {
-	real string
-	open *rootfs.Dir // nil if the file system has no such
-	up   *directory
+	real  string
+	open  *rootfs.Dir // nil if the file system has no such
+	up    *directory
+	depth int
 }
 
-// list opens a directory that was met in another, or none, and reads it.
-func (w *walker) list(real string, up *directory) (*directory, []fs.DirEntry, error) {
+// open opens a directory that was met in another, or none.
+func (w *walker) open(real string, up *directory) (*directory, error) {
 	d := &directory{real: real, up: up}
+	if up != nil {
+		d.depth = up.depth + 1
+	}
 	root, ok := w.fsys.(*rootfs.FS)
 	if !ok {
-		entries, err := fs.ReadDir(w.fsys, real)
-		return d, entries, err
+		return d, nil
 	}
 	var err error
 	if name, isChild := d.child(); isChild {
@@ -94,14 +181,29 @@ func (w *walker) list(real string, up *directory) (*directory, []fs.DirEntry, er
 	} else {
 		d.open, err = root.OpenDir(real)
 	}
-	if err != nil {
-		return nil, nil, err
+	return d, err
+}
+
+// read goes through what is in a directory, and closes it.
+func (w *walker) read(rel string, d *directory) error {
+	defer d.close()
+	var entries []fs.DirEntry
+	var err error
+	if d.open != nil {
+		entries, err = d.open.ReadDir()
+	} else {
+		entries, err = fs.ReadDir(w.fsys, d.real)
 	}
-	entries, err := d.open.ReadDir()
 	if err != nil {
-		d.close()
+		return err
 	}
-	return d, entries, err
+	for _, e := range entries {
+		if name := e.Name(); !w.config.excluded(name) {
+			rel, real := inside(rel, d.real, name)
+			w.entry(e, rel, real, d)
+		}
+	}
+	return nil
 }
 
 // child is the directory's name in the one above, unless a link led elsewhere.
@@ -132,28 +234,21 @@ func (d *directory) below(real string) bool {
 
 // externals lists the modules of directories elsewhere, the last configured
 // first.
-func (w *walker) externals(host fs.FS, dirs []string) {
-	w.fsys = host
-	for _, dir := range slices.Backward(dirs) {
+func (c *Config) externals(host fs.FS) listing {
+	var all listing
+	for _, dir := range slices.Backward(c.Externals) {
+		var here listing
 		real, err := chroot.Resolve(host, dir)
 		if err == nil {
-			err = w.walk(real, dir)
+			here, err = c.walk(host, real, dir)
 		}
 		if err != nil {
-			w.problems = append(w.problems, failure(RuleDirectory, dir, err))
+			here.problems = append(here.problems, failure(RuleDirectory, dir, err))
 		}
+		all.files = append(all.files, here.files...)
+		all.problems = append(all.problems, here.problems...)
 	}
-}
-
-// entries goes through what is in a directory, and closes it.
-func (w *walker) entries(entries []fs.DirEntry, rel string, d *directory) {
-	defer d.close()
-	for _, e := range entries {
-		if name := e.Name(); !w.config.excluded(name) {
-			rel, real := inside(rel, d.real, name)
-			w.entry(e, rel, real, d)
-		}
-	}
+	return all
 }
 
 // inside gives the names of what is in a directory. Unless a link led there, the
@@ -190,9 +285,6 @@ func (w *walker) entry(e fs.DirEntry, rel, real string, in *directory) {
 		p.mode = typ
 		w.problems = append(w.problems, p)
 	case ModuleSuffix(rel) != "":
-		if w.files == nil {
-			w.files = make([]found, 0, 4096) // a distribution's
-		}
 		w.files = append(w.files, found{w.fsys, rel, real, e, w.size(e)})
 	}
 }
@@ -240,10 +332,20 @@ func (w *walker) directory(rel, real string, in *directory) {
 		w.problems = append(w.problems, warning(RuleLoop, rel, "", "the link leads to a directory above itself, left out"))
 		return
 	}
-	d, entries, err := w.list(real, in)
-	if err != nil {
+	d, err := w.open(real, in)
+	switch {
+	case err != nil:
 		w.problems = append(w.problems, failure(RuleDirectory, rel, err))
-		return
+	case !w.whole && d.depth == partDepth && len(w.parts) < mostParts:
+		w.parts = append(w.parts, &part{at: w.end(), rel: rel, directory: d})
+	default:
+		w.take(rel, d)
 	}
-	w.entries(entries, rel, d)
+}
+
+// take goes through a directory, or says why it cannot.
+func (w *walker) take(rel string, d *directory) {
+	if err := w.read(rel, d); err != nil {
+		w.problems = append(w.problems, failure(RuleDirectory, rel, err))
+	}
 }
