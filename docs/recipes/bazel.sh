@@ -35,7 +35,7 @@ build() { run "$1" >log 2>&1 || { cat log >&2; return 1; }; }
 built() { holds "$1" grep -qE "^INFO: [0-9]+ process(es)?: $2\.$" log || { cat log >&2; return 1; }; }
 
 build build
-built 'the first build packs both images' '[0-9]+ internal, 2 linux-sandbox'
+built 'the first build packs both images' '[0-9]+ internal, 2 (linux|processwrapper)-sandbox'
 build build
 built 'an unchanged build runs nothing' '1 internal'
 touch rootfs.tar
@@ -43,14 +43,14 @@ build build
 built 'neither does a touched file' '1 internal'
 echo other >hostname
 build build
-built 'a changed file packs the image that has it' '[0-9]+ internal, 1 linux-sandbox'
+built 'a changed file packs the image that has it' '[0-9]+ internal, 1 (linux|processwrapper)-sandbox'
 holds 'which is then in it' grep -qx other <(kstage cat bazel-bin/board.img etc/hostname)
 
 # A second workspace, elsewhere, of another user's umask, with the cache of the first.
 export CACHE=$scratch/cache
 bazel clean >/dev/null 2>&1
 build cached
-built 'with a cache that is empty both are packed' '[0-9]+ internal, 2 linux-sandbox'
+built 'with a cache that is empty both are packed' '[0-9]+ internal, 2 (linux|processwrapper)-sandbox'
 sha256sum bazel-bin/*.img >"$scratch/sums"
 mkdir "$scratch/elsewhere"
 tar -c --exclude='bazel-*' . | tar -x -C "$scratch/elsewhere"
