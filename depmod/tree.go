@@ -2,7 +2,6 @@ package depmod
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -191,7 +190,6 @@ func (t *Tree) readModules(ctx context.Context, o Options) error {
 	if o.Cache != nil {
 		o.Cache.loading.Wait()
 	}
-	order := t.largestFirst()
 	var next, done atomic.Int64
 	var wg sync.WaitGroup
 	for range min(workers, len(t.Modules)) {
@@ -203,7 +201,7 @@ func (t *Tree) readModules(ctx context.Context, o Options) error {
 				if i >= len(t.Modules) {
 					return
 				}
-				m := order[i]
+				m := t.Modules[i]
 				m.Info, m.modified, m.err = readModule(&r, &m.file)
 				if n := done.Add(1); o.Progress != nil {
 					o.Progress(int(n), len(t.Modules))
@@ -213,14 +211,6 @@ func (t *Tree) readModules(ctx context.Context, o Options) error {
 	}
 	wg.Wait()
 	return ctx.Err()
-}
-
-// largestFirst is the order in which modules are read: the largest takes a hundred times
-// as long as most, and would be alone at work if it came last.
-func (t *Tree) largestFirst() []*Module {
-	order := slices.Clone(t.Modules)
-	slices.SortStableFunc(order, func(a, b *Module) int { return cmp.Compare(b.file.size, a.file.size) })
-	return order
 }
 
 // readModule reads what a module says, and when its file was modified.

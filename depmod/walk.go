@@ -41,7 +41,6 @@ type found struct {
 	real string // where it is in fsys, free of links
 
 	entry fs.DirEntry // as it was listed; nil for a link
-	size  int64       // of the file, if the listing told it; only a guide
 }
 
 // stat describes the file. Where the listing has done so already, as on file systems
@@ -96,13 +95,13 @@ type walker struct {
 	listing
 	fsys   fs.FS
 	config *Config
-	whole  bool // does all by itself
+	alone  bool // shares nothing out
 	parts  []*part
 }
 
-func (c *Config) walker(fsys fs.FS, whole bool) *walker {
+func (c *Config) walker(fsys fs.FS, alone bool) *walker {
 	const many = 4096 // a distribution's; memory that is not used costs nothing
-	return &walker{fsys: fsys, config: c, whole: whole, listing: listing{files: make([]found, 0, many)}}
+	return &walker{fsys: fsys, config: c, alone: alone, listing: listing{files: make([]found, 0, many)}}
 }
 
 // walk lists the modules below dir, a name free of links, as below rel, on all cores.
@@ -285,21 +284,8 @@ func (w *walker) entry(e fs.DirEntry, rel, real string, in *directory) {
 		p.mode = typ
 		w.problems = append(w.problems, p)
 	case ModuleSuffix(rel) != "":
-		w.files = append(w.files, found{w.fsys, rel, real, e, w.size(e)})
+		w.files = append(w.files, found{w.fsys, rel, real, e})
 	}
-}
-
-// size is what the listing tells; where it does not, one more question for each file
-// would not pay.
-func (w *walker) size(e fs.DirEntry) int64 {
-	if _, listed := w.fsys.(*rootfs.FS); !listed || e == nil {
-		return 0
-	}
-	info, err := e.Info()
-	if err != nil {
-		return 0
-	}
-	return info.Size()
 }
 
 func (w *walker) follow(link string) (fs.FileMode, string, error) {
@@ -336,7 +322,7 @@ func (w *walker) directory(rel, real string, in *directory) {
 	switch {
 	case err != nil:
 		w.problems = append(w.problems, failure(RuleDirectory, rel, err))
-	case !w.whole && d.depth == partDepth && len(w.parts) < mostParts:
+	case !w.alone && d.depth == partDepth && len(w.parts) < mostParts:
 		w.parts = append(w.parts, &part{at: w.end(), rel: rel, directory: d})
 	default:
 		w.take(rel, d)

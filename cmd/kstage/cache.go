@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kstage/kstage/depmod"
+	"github.com/kstage/kstage/internal/atomicfile"
 )
 
 // cacheVariable names the directory of the caches instead of the user's own; "off"
@@ -97,25 +98,10 @@ func (c *moduleCache) save() {
 	if os.MkdirAll(filepath.Dir(c.path), 0o700) != nil {
 		return
 	}
-	_ = c.write()
-}
-
-// write replaces the cache's file in one step. It is not synced to the disk, which takes
-// longer than all the rest: a file that was cut off has another sum, and is as good as none.
-func (c *moduleCache) write() error {
-	f, err := os.CreateTemp(filepath.Dir(c.path), ".modules-")
-	if err != nil {
+	_ = atomicfile.Write(c.path, 0o600, func(f *os.File) error {
+		_, err := c.facts.WriteTo(f)
 		return err
-	}
-	_, err = c.facts.WriteTo(f)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), c.path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+	})
 }
 
 // thisProgram tells builds apart, also those of a working tree that is being changed.

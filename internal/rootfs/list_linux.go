@@ -24,7 +24,8 @@ type entry struct {
 	dir  *place
 	name string
 	mode fs.FileMode // only the type but for files
-	id   fileid.ID   // zero but for files
+	id   fileid.ID   // zero but for files, as the next
+	time unix.Timespec
 }
 
 // A place is where entries were listed.
@@ -54,7 +55,7 @@ type fileInfo struct{ e *entry }
 func (i fileInfo) Name() string       { return i.e.name }
 func (i fileInfo) Size() int64        { return i.e.id.Size }
 func (i fileInfo) Mode() fs.FileMode  { return i.e.mode }
-func (i fileInfo) ModTime() time.Time { return time.Unix(0, i.e.id.Modified) }
+func (i fileInfo) ModTime() time.Time { return time.Unix(i.e.time.Unix()) }
 func (i fileInfo) IsDir() bool        { return false }
 func (i fileInfo) FileID() fileid.ID  { return i.e.id }
 func (i fileInfo) String() string     { return fs.FormatFileInfo(i) }
@@ -68,8 +69,8 @@ func (i fileInfo) Sys() any {
 	return info.Sys()
 }
 
-// list reads a directory in the order that it has. Package os would allocate four times
-// as much, and describe directories too.
+// list reads a directory in the order that it has. Package os would describe directories
+// too, and make an object of each entry and another of its description.
 func (f *FS) list(d *os.File, dir string) ([]fs.DirEntry, error) {
 	conn, err := d.SyscallConn()
 	if err != nil {
@@ -186,6 +187,7 @@ func (e *entry) describe(dir int) error {
 			e.mode |= special
 		}
 	}
+	e.time = stat.Mtim // the ID counts nanoseconds, which end in 2262
 	e.id = fileid.ID{Device: uint64(stat.Dev), Inode: stat.Ino, Size: stat.Size, Modified: stat.Mtim.Nano(), Changed: stat.Ctim.Nano()}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kstage/kstage/internal/fileid"
 )
 
@@ -57,6 +59,8 @@ func TestListing(t *testing.T) {
 		os.WriteFile(filepath.Join(at, "program"), []byte("12345"), 0o755),
 		os.Chmod(filepath.Join(at, "program"), os.ModeSetuid|os.ModeSetgid|os.ModeSticky|0o751),
 		os.Chtimes(filepath.Join(at, "program"), time.Time{}, time.Unix(-5, 7)),
+		os.WriteFile(filepath.Join(at, "later"), nil, 0o644),
+		unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(at, "later"), []unix.Timespec{{}, {Sec: 13e9, Nsec: 5}}, 0), // in 2381, beyond what an int64 has of nanoseconds
 		os.Mkdir(filepath.Join(at, "empty"), 0o700))
 	if err != nil {
 		t.Fatal(err)
