@@ -18,6 +18,7 @@ type lzma struct {
 	state    uint    // 0 to 11; less than 7 after a literal
 	reps     [4]uint // latest distances - 1
 	rest     uint    // bytes of the last match that found no room
+	loose    bool    // the last byte of the chunk took nothing of its packed bytes
 	posMask  uint
 	litMask  uint // bits of position and last byte that select a literal's trees
 	litShift uint
@@ -92,7 +93,16 @@ func (l *lzma) unpack(pos, end uint, packed []byte) (at int, what string) {
 	if l.in[0] != 0 || c.code >= c.size {
 		return 0, "LZMA chunk begins with a wrong code"
 	}
-	c, _, what = l.symbols(c, pos, end, all)
+	c, pos, what = l.symbols(c, pos, end-1, all)
+	l.loose = c.code == 0 && l.rest == 0
+	switch {
+	case what != "":
+	case l.rest > 0:
+		l.copy(pos, 1)
+		l.rest--
+	default:
+		c, _, what = l.symbols(c, pos, end, all)
+	}
 	c = c.fill(&l.in)
 	switch {
 	case c.pos > uint(n):

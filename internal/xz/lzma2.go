@@ -73,49 +73,16 @@ func (s source) chunk(off int64) (c chunk, next int64, err error) {
 	return c, c.off + int64(c.packed), err
 }
 
-// chunks unpacks the LZMA2 data at off and returns the offset behind it. The
-// output since the last reset is the dictionary: it is never copied.
-func (d *Decoder) chunks(off int64, dictSize uint) (next int64, err error) {
-	base := -1         // where the dictionary begins in the output
-	needProps := false // the dictionary was reset, the properties not yet
-	for {
-		c, next, err := d.src.chunk(off)
-		if err != nil || c.control == 0 {
-			return next, err
-		}
-		if c.resetsDict() {
-			base, needProps = len(d.out), true
-		}
-		if base < 0 {
-			return 0, damaged(off, "first LZMA2 chunk does not reset the dictionary")
-		}
-		if c.hasProps() {
-			needProps = false
-		}
-		if c.isLZMA() && needProps {
-			return 0, damaged(off, "LZMA2 chunk has no properties after a reset of the dictionary")
-		}
-		if err := d.room(c.unpacked); err != nil {
-			return 0, err
-		}
-		if !c.isLZMA() {
-			d.out = append(d.out, c.data...)
-		} else if err := d.lzmaChunk(c, base, dictSize); err != nil {
-			return 0, err
-		}
-		off = next
-	}
-}
-
-func (d *Decoder) lzmaChunk(c chunk, base int, dictSize uint) error {
+func (d *Decoder) lzmaChunk(c chunk) error {
 	if c.hasProps() && !d.lzma.setProps(c.props) {
 		return damaged(c.off-1, "LZMA properties %#02x", c.props)
 	}
 	if c.resetsState() {
 		d.lzma.reset()
 	}
+	base := d.block.base
 	pos := len(d.out) - base
-	d.lzma.dict, d.lzma.dictSize = d.out[base:cap(d.out)], dictSize
+	d.lzma.dict, d.lzma.dictSize = d.out[base:cap(d.out)], d.block.header.dictSize
 	if at, what := d.lzma.unpack(uint(pos), uint(pos+c.unpacked), c.data); what != "" {
 		return damaged(c.off+int64(at), "%s", what)
 	}

@@ -10,8 +10,10 @@ import (
 )
 
 // A Reader gives pieces of what a file unpacks to. It unpacks only the blocks
-// that are asked for: xz -T writes a block for each few MiB. The checks of
-// blocks that nobody asks for are not looked at.
+// that are asked for: xz -T writes a block for each few MiB. Of the first one,
+// where files have their headers, no more is unpacked than up to the chunk (at
+// most 2 MiB) that is asked for. The checks of blocks that nobody asks for are
+// not looked at.
 //
 // It is an [io.ReaderAt]: several goroutines may use it at a time (they wait
 // for each other). The zero value is an empty file; see [Reader.Reset].
@@ -19,7 +21,8 @@ type Reader struct {
 	mu    sync.Mutex
 	r     io.ReaderAt
 	dec   Decoder
-	cache [4]cached // latest first
+	first Decoder   // of the first block, as far as it was asked for
+	cache [4]cached // other blocks, latest first
 }
 
 // cached is an unpacked block. ELF readers go back and forth between headers,
@@ -43,6 +46,7 @@ func (x *Reader) Reset(r io.ReaderAt, size, limit int64) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.r = r
+	x.first.block = unpacking{}
 	for i := range x.cache {
 		x.cache[i].number = 0
 	}
@@ -77,23 +81,32 @@ func (x *Reader) ReadAt(p []byte, off int64) (n int, err error) {
 		if i == len(blocks) {
 			return n, io.EOF
 		}
-		data, err := x.block(i)
+		from := max(off-blocks[i].at, 0)
+		data, err := x.block(i, min(from+int64(len(p)-n), blocks[i].unpacked))
 		if err != nil {
 			return n, err
 		}
-		n += copy(p[n:], data[max(off-blocks[i].at, 0):])
+		n += copy(p[n:], data[from:])
 	}
 	return n, nil
 }
 
-// block unpacks a block, or takes it from the cache, where it becomes the first.
-func (x *Reader) block(i int) ([]byte, error) {
+// block gives the first end bytes of what a block unpacks to, or more.
+func (x *Reader) block(i int, end int64) ([]byte, error) {
+	if i == 0 {
+		return x.front(end)
+	}
 	at := slices.IndexFunc(x.cache[:], func(c cached) bool { return c.number == i+1 })
 	if at < 0 {
 		at = len(x.cache) - 1
 		last := &x.cache[at]
 		last.number = 0
-		data, err := x.unpack(x.dec.index.blocks[i], last.data[:0])
+		b := x.dec.index.blocks[i]
+		dst, src, err := x.read(&x.dec, b, last.data)
+		if err != nil {
+			return nil, err
+		}
+		data, err := x.dec.whole(dst, src, b)
 		if err != nil {
 			return nil, err
 		}
@@ -105,14 +118,36 @@ func (x *Reader) block(i int) ([]byte, error) {
 	return b.data, nil
 }
 
-func (x *Reader) unpack(b block, dst []byte) ([]byte, error) {
-	src, err := x.dec.index.read(x.r, b.off, b.padded())
+// front gives the first end bytes of the first block, or more.
+func (x *Reader) front(end int64) ([]byte, error) {
+	d := &x.first
+	err := error(nil)
+	if d.block.src == nil {
+		b := x.dec.index.blocks[0]
+		var src []byte
+		if d.out, src, err = x.read(d, b, d.out); err != nil {
+			return nil, err
+		}
+		err = d.begin(d.out, src, b)
+	}
+	if err == nil {
+		err = d.upTo(int(end))
+	}
 	if err != nil {
+		d.block = unpacking{} // to meet it again
 		return nil, err
 	}
-	x.dec.total = int(b.unpacked)
-	if b.unpacked <= maxClaim*int64(len(src)) {
-		dst = grow(dst, int(b.unpacked))
+	return d.out, nil
+}
+
+// read reads a block, and makes room for what it unpacks to in dst.
+func (x *Reader) read(d *Decoder, b block, dst []byte) (room, src []byte, err error) {
+	if src, err = d.index.read(x.r, b.off, b.padded()); err != nil {
+		return dst[:0], nil, err
 	}
-	return x.dec.block(dst, src, b)
+	d.total = int(b.unpacked)
+	if b.unpacked <= maxClaim*int64(len(src)) {
+		dst = grow(dst[:0], int(b.unpacked))
+	}
+	return dst[:0], src, nil
 }

@@ -2,6 +2,7 @@ package xz
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -156,4 +157,124 @@ func TestReaderTogether(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// chunks is a file whose first block has some chunks of a little more than 60000
+// bytes, each with a dictionary of its own; ends tells where they end in the file.
+func chunks(kinds ...string) (src, plain []byte, ends []int) {
+	r := rand.New(rand.NewPCG(7, 8))
+	block := rawBlock{}
+	at := headerSize + 12 // behind the headers
+	for _, kind := range kinds {
+		e := newEncoder(93)
+		for len(e.plain) < 60000 {
+			e.literal(byte(r.Uint32() >> r.IntN(8)))
+			randomSymbol(r, e)
+		}
+		if kind == "stored" {
+			block.data = append(block.data, stored(1, e.plain)...)
+		} else {
+			block.data = append(block.data, packed(0xe0, len(e.plain), []byte{93}, e.end())...)
+		}
+		block.plain = append(block.plain, e.plain...)
+		ends = append(ends, at+len(block.data))
+	}
+	block.data = append(block.data, 0)
+	second := rawBlock{data: append(stored(1, []byte("second")), 0), plain: []byte("second")}
+	src = stream{check: 1, blocks: []rawBlock{block, second}}.bytes()
+	return src, append(block.plain, second.plain...), ends
+}
+
+// TestReaderFront: of the first block as many chunks are unpacked as it takes,
+// and there nothing goes unnoticed though the check is not compared.
+func TestReaderFront(t *testing.T) {
+	src, plain, ends := chunks("lzma", "lzma", "lzma")
+	if out, err := run(t, src, "-dc"); err != nil || !bytes.Equal(out, plain) {
+		t.Fatalf("xz -d: %v, same %v", err, bytes.Equal(out, plain))
+	}
+	x := new(Reader)
+	read := func(src []byte, n int) error {
+		if err := x.Reset(bytes.NewReader(src), int64(len(src)), limit); err != nil {
+			t.Fatal(err)
+		}
+		p := make([]byte, n)
+		if _, err := x.ReadAt(p, 0); err != nil {
+			if _, again := x.ReadAt(p, 0); again == nil {
+				t.Errorf("%v, but not the second time", err)
+			}
+			return err
+		}
+		if !bytes.Equal(p, plain[:n]) {
+			t.Errorf("%d bytes are wrong", n)
+		}
+		return nil
+	}
+	for n := 0; n < len(plain); n += 997 {
+		if err := read(src, n); err != nil {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+	damaged := bytes.Clone(src)
+	for i := headerSize; i < ends[0]; i++ {
+		for bit := range 8 {
+			if i > headerSize+100 && i%64 > 0 {
+				continue // that would take half a minute
+			}
+			damaged[i] ^= 1 << bit
+			if err := read(damaged, 100); !errors.Is(err, ErrFormat) && !errors.Is(err, ErrUnsupported) {
+				t.Errorf("bit %d of byte %d: %v", bit, i, err)
+			}
+			damaged[i] = src[i]
+		}
+	}
+	for i, end := range ends { // the last byte of each chunk
+		damaged[end-1] ^= 1
+		for wanted, n := range []int{100, 61000, 121000} {
+			if err := read(damaged, n); (err != nil) != (wanted >= i) {
+				t.Errorf("damage in chunk %d: %d bytes: %v", i, n, err)
+			}
+		}
+		damaged[end-1] ^= 1
+	}
+}
+
+// TestReaderStored: where chunks are stored, only the check tells damage.
+func TestReaderStored(t *testing.T) {
+	src, plain, ends := chunks("lzma", "stored", "lzma")
+	src[ends[1]-1] ^= 1
+	x, err := NewReader(bytes.NewReader(src), int64(len(src)), limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 61000)
+	if n, err := x.ReadAt(p[:100], 0); err != nil || !bytes.Equal(p[:n], plain[:100]) {
+		t.Errorf("chunk before it: %v", err)
+	}
+	if _, err := x.ReadAt(p, 0); !errors.Is(err, ErrFormat) {
+		t.Errorf("the chunk: %v", err)
+	}
+}
+
+// TestReaderLoose: that a chunk unpacks to a byte more or less changes none of its
+// packed bytes where such a byte is certain enough; then only the check tells.
+func TestReaderLoose(t *testing.T) {
+	e := newEncoder(93)
+	for range 1 << 10 {
+		e.literal(0)
+	}
+	data := append(packed(0xe0, len(e.plain), []byte{93}, e.end()), 0)
+	src := stream{check: 1, blocks: []rawBlock{{data: data, plain: e.plain}, {data: []byte{0}}}}.bytes()
+	for n := range 8 {
+		const sizeAt = headerSize + 12 + 1
+		damaged := bytes.Clone(src)
+		binary.BigEndian.PutUint16(damaged[sizeAt:], uint16(len(e.plain)-5+n))
+		x, err := NewReader(bytes.NewReader(damaged), int64(len(damaged)), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = x.ReadAt(make([]byte, 100), 0)
+		if right := n == 4; (err == nil) != right {
+			t.Errorf("%d bytes instead of %d: %v", len(e.plain)-4+n, len(e.plain), err)
+		}
+	}
 }

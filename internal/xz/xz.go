@@ -18,7 +18,6 @@ package xz
 
 import (
 	"bytes"
-	"errors"
 	"math"
 )
 
@@ -30,7 +29,7 @@ const maxClaim = 64
 // from call to call. It must not be used by two goroutines at a time.
 type Decoder struct {
 	index index
-	src   source // the block that is being unpacked
+	block unpacking
 	out   []byte // what was there, then what is unpacked
 	limit int    // of out, for the block
 	total int    // of out, for all blocks
@@ -59,7 +58,7 @@ func (d *Decoder) DecodeAll(dst, src []byte, limit int64) ([]byte, error) {
 	}
 	for _, b := range d.index.blocks {
 		var err error
-		if dst, err = d.block(dst, src[b.off:b.off+b.padded()], b); err != nil {
+		if dst, err = d.whole(dst, src[b.off:b.off+b.padded()], b); err != nil {
 			return nil, err
 		}
 	}
@@ -77,47 +76,22 @@ func grow(dst []byte, n int) []byte {
 	return append(make([]byte, 0, n), dst...)
 }
 
-// block appends what the block b unpacks to, whose bytes are src, to dst.
-func (d *Decoder) block(dst, src []byte, b block) ([]byte, error) {
-	d.src, d.out, d.limit = src, dst, len(dst)+int(b.unpacked)
-	defer func() { d.src, d.out, d.lzma.dict = nil, nil, nil }()
-	err := d.blockParts(b, len(dst))
-	if errors.Is(err, ErrTruncated) || errors.Is(err, ErrLimit) {
-		return nil, damaged(b.off, "block has other sizes than the index lists")
+// whole appends what the block b unpacks to, whose bytes are src, to dst.
+func (d *Decoder) whole(dst, src []byte, b block) ([]byte, error) {
+	defer d.release()
+	err := d.begin(dst, src, b)
+	if err == nil {
+		err = d.upTo(math.MaxInt)
 	}
 	if err != nil {
-		return nil, shift(err, b.off)
+		return nil, err
 	}
 	return d.out, nil
 }
 
-// blockParts reads
-//
-//	header | LZMA2 data | 00... to a multiple of 4 | check
-func (d *Decoder) blockParts(b block, start int) error {
-	h, err := d.src.blockHeader()
-	if err != nil {
-		return err
-	}
-	end, err := d.chunks(h.size, h.dictSize)
-	if err != nil {
-		return err
-	}
-	packed, unpacked, sumSize := end-h.size, int64(len(d.out)-start), b.check.size()
-	if b.unpadded != end+sumSize || b.unpacked != unpacked {
-		return damaged(0, "block has other sizes than the index lists")
-	}
-	if h.packed >= 0 && h.packed != packed || h.unpacked >= 0 && h.unpacked != unpacked {
-		return damaged(0, "block has other sizes than its header tells")
-	}
-	sumAt := int64(len(d.src)) - sumSize
-	if err := d.src[:sumAt].padding(end, "block"); err != nil {
-		return err
-	}
-	if !b.check.matches(d.out[start:], d.src[sumAt:]) {
-		return damaged(sumAt, "check of the block does not match what it unpacks to")
-	}
-	return nil
+// release lets the memory go that is not the decoder's own.
+func (d *Decoder) release() {
+	d.block, d.out, d.lzma.dict = unpacking{}, nil, nil
 }
 
 // room makes room for n more bytes.
