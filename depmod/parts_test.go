@@ -26,7 +26,7 @@ func TestWalkInParts(t *testing.T) {
 		tree[dir+"/up"] = &fstest.MapFile{Data: []byte(".."), Mode: fs.ModeSymlink}
 	}
 	c := new(Config)
-	alone := c.walker(tree, true)
+	alone := c.walker(tree, nil)
 	top, err := alone.open("m", nil)
 	if err != nil {
 		t.Fatal(err)

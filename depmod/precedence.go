@@ -92,12 +92,6 @@ func stem(file string) string {
 // choose leaves one file for each module name, in the same memory, and reports what it
 // passed over.
 func (c *Config) choose(files []found) ([]found, []Problem) {
-	chosen, _, problems := c.chooseByName(files)
-	return chosen, problems
-}
-
-// chooseByName tells also where the file of a name is.
-func (c *Config) chooseByName(files []found) ([]found, map[string]int, []Problem) {
 	taken := make(map[string]int, len(files))
 	chosen := files[:0]
 	var problems []Problem
@@ -117,5 +111,5 @@ func (c *Config) chooseByName(files []found) ([]found, map[string]int, []Problem
 		problems = append(problems, Problem{Rule: RuleDuplicate, Severity: Info, Path: loser.path,
 			Text: "is not indexed: " + winner.path + " is the same module and comes first"})
 	}
-	return chosen, taken, problems
+	return chosen, problems
 }

@@ -3,10 +3,12 @@ package depmod
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
 	"path"
+	"sync"
 
 	"github.com/kstage/kstage/internal/chroot"
 )
@@ -25,62 +27,73 @@ func UpToDate(fsys fs.FS, dir string, o Options) (bool, error) {
 		return false, nil // which the caller finds out when it writes
 	}
 	fresh := func(info fs.FileInfo) bool { return !info.ModTime().After(dep.ModTime()) }
-	for _, name := range []string{orderName, builtinName, builtinInfoName} {
-		if info, err := fs.Lstat(fsys, path.Join(real, name)); err == nil && !fresh(info) {
-			return false, nil
-		}
-	}
-	for _, f := range indexNames {
-		if _, err := fs.Lstat(fsys, path.Join(real, f)); err != nil {
-			return false, nil
-		}
-	}
-	all, err := o.Config.walk(fsys, real, "")
-	if err != nil {
+	var all listing
+	var walkErr error
+	var walk sync.WaitGroup
+	walk.Go(func() { all, walkErr = o.Config.walk(fsys, real, "") })
+	listed, err := indexed(fsys, real, fresh)
+	walk.Wait()
+	if err = cmp.Or(err, walkErr); err != nil || listed == nil {
 		return false, err
 	}
-	files, byName, _ := o.Config.chooseByName(all.files)
+	files, _ := o.Config.choose(all.files)
 	for _, f := range files {
+		if _, fits := listed[f.path]; !fits {
+			return false, nil
+		}
 		if info, err := f.stat(); err != nil || !fresh(info) {
 			return false, nil
 		}
 	}
-	listed, err := fsys.Open(path.Join(real, "modules.dep"))
-	if err != nil {
-		return false, err
+	return len(files) == len(listed), nil
+}
+
+// indexed gives the modules that an index lists, nil if it cannot be up to date.
+func indexed(fsys fs.FS, dir string, fresh func(fs.FileInfo) bool) (map[string]struct{}, error) {
+	for _, name := range []string{orderName, builtinName, builtinInfoName} {
+		if info, err := fs.Lstat(fsys, path.Join(dir, name)); err == nil && !fresh(info) {
+			return nil, nil
+		}
 	}
-	defer listed.Close()
-	fits := true
-	err = eachListed(listed, func(file []byte) bool {
-		name := ModuleName(string(file))
-		i, ok := byName[name]
-		fits = ok && files[i].path == string(file)
-		delete(byName, name)
-		return fits
-	})
-	return fits && len(byName) == 0, err
+	for _, name := range indexNames {
+		if _, err := fs.Lstat(fsys, path.Join(dir, name)); err != nil {
+			return nil, nil
+		}
+	}
+	dep, err := fsys.Open(path.Join(dir, "modules.dep"))
+	if err != nil {
+		return nil, err
+	}
+	defer dep.Close()
+	return readListed(dep)
 }
 
 // indexNames are the files that an index cannot lack.
 var indexNames = []string{"modules.dep.bin", "modules.alias", "modules.alias.bin", "modules.softdep", "modules.symbols",
 	"modules.symbols.bin", "modules.builtin.bin", "modules.builtin.alias.bin", "modules.devname"}
 
-// eachListed yields the paths in a modules.dep. No path is as long as its buffer; what
-// follows one may be.
-func eachListed(dep io.Reader, yield func(file []byte) bool) error {
+// readListed gives the modules that a modules.dep lists; nil if it has one twice. No path
+// is as long as its buffer; what follows one may be.
+func readListed(dep io.Reader) (map[string]struct{}, error) {
+	const many = 4096 // a distribution's
+	listed := make(map[string]struct{}, many)
 	in := bufio.NewReaderSize(dep, 64<<10)
+	lines := 0
 	for begins := true; ; {
 		line, err := in.ReadSlice('\n')
-		file, _, _ := bytes.Cut(line, []byte(":"))
-		if begins && len(line) > 0 && !yield(file) {
-			return nil
+		if begins && len(line) > 0 {
+			file, _, _ := bytes.Cut(line, []byte(":"))
+			listed[string(file)] = struct{}{}
+			lines++
 		}
 		begins = err == nil
 		switch {
+		case errors.Is(err, io.EOF) && lines == len(listed):
+			return listed, nil
 		case errors.Is(err, io.EOF):
-			return nil
+			return nil, nil
 		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
-			return err
+			return nil, err
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/kstage/kstage/internal/chroot"
 	"github.com/kstage/kstage/internal/rootfs"
@@ -95,49 +94,44 @@ type walker struct {
 	listing
 	fsys   fs.FS
 	config *Config
-	alone  bool // shares nothing out
-	parts  []*part
+	parts  []*part    // what it has left to others
+	queue  chan *part // where these get it from; nil if there are no others
 }
 
-func (c *Config) walker(fsys fs.FS, alone bool) *walker {
+func (c *Config) walker(fsys fs.FS, queue chan *part) *walker {
 	const many = 4096 // a distribution's; memory that is not used costs nothing
-	return &walker{fsys: fsys, config: c, alone: alone, listing: listing{files: make([]found, 0, many)}}
+	return &walker{fsys: fsys, config: c, queue: queue, listing: listing{files: make([]found, 0, many)}}
 }
 
 // walk lists the modules below dir, a name free of links, as below rel, on all cores.
 func (c *Config) walk(fsys fs.FS, dir, rel string) (listing, error) {
-	w := c.walker(fsys, false)
+	w := c.walker(fsys, make(chan *part, mostParts))
 	d, err := w.open(dir, nil)
 	if err != nil {
 		return listing{}, err
 	}
-	if err := w.read(rel, d); err != nil {
-		return listing{}, err
+	var others sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) - 1 {
+		others.Go(w.helper)
 	}
-	if len(w.parts) > 0 {
-		w.share()
-	}
-	return w.together(), nil
+	err = w.read(rel, d)
+	close(w.queue)
+	w.helper()
+	others.Wait()
+	return w.together(), err
 }
 
-// share goes through the parts on all cores.
-func (w *walker) share() {
-	var next atomic.Int64
-	work := func() {
-		other := w.config.walker(w.fsys, true)
-		for i := next.Add(1) - 1; i < int64(len(w.parts)); i = next.Add(1) - 1 {
-			p := w.parts[i]
-			p.by, p.from = other, other.end()
-			other.take(p.rel, p.directory)
-			p.to = other.end()
+// helper goes through parts until there are no more.
+func (w *walker) helper() {
+	var alone *walker
+	for p := range w.queue {
+		if alone == nil {
+			alone = w.config.walker(w.fsys, nil)
 		}
+		p.by, p.from = alone, alone.end()
+		alone.take(p.rel, p.directory)
+		p.to = alone.end()
 	}
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(w.parts)) - 1 {
-		wg.Go(work)
-	}
-	work()
-	wg.Wait()
 }
 
 // together puts the parts where they belong.
@@ -322,8 +316,10 @@ func (w *walker) directory(rel, real string, in *directory) {
 	switch {
 	case err != nil:
 		w.problems = append(w.problems, failure(RuleDirectory, rel, err))
-	case !w.alone && d.depth == partDepth && len(w.parts) < mostParts:
-		w.parts = append(w.parts, &part{at: w.end(), rel: rel, directory: d})
+	case w.queue != nil && d.depth == partDepth && len(w.parts) < mostParts:
+		p := &part{at: w.end(), rel: rel, directory: d}
+		w.parts = append(w.parts, p)
+		w.queue <- p
 	default:
 		w.take(rel, d)
 	}

@@ -77,12 +77,12 @@ func (f *FS) list(d *os.File, dir string) ([]fs.DirEntry, error) {
 		return nil, err
 	}
 	var list []fs.DirEntry
-	controlErr := conn.Control(func(fd uintptr) { list, err = f.entries(int(fd), dir) })
+	controlErr := conn.Control(func(fd uintptr) { list, err = f.entries(handle{fd: int(fd)}, dir) })
 	return list, cmp.Or(controlErr, err)
 }
 
-func (f *FS) entries(fd int, dir string) ([]fs.DirEntry, error) {
-	entries, err := f.read(fd, dir)
+func (f *FS) entries(h handle, dir string) ([]fs.DirEntry, error) {
+	entries, err := f.read(h, dir)
 	if err != nil {
 		return nil, &fs.PathError{Op: "readdir", Path: dir, Err: err}
 	}
@@ -98,8 +98,8 @@ func (f *FS) entries(fd int, dir string) ([]fs.DirEntry, error) {
 type Dir struct {
 	fsys *FS
 	name string
-	fd   int
-	file *os.File // whose fd it is, if that is one
+	handle
+	file *os.File // whose handle it is, if it is that of a file
 }
 
 // OpenDir opens a directory.
@@ -108,25 +108,22 @@ func (f *FS) OpenDir(name string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{f, name, int(file.Fd()), file}, nil
+	fd := int(file.Fd())
+	return &Dir{f, name, handle{fd, isLocal(fd)}, file}, nil
 }
 
 // OpenDir opens a directory in d, which must not be a link.
 func (d *Dir) OpenDir(name string) (*Dir, error) {
-	for {
-		fd, err := unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		switch {
-		case err == nil:
-			return &Dir{fsys: d.fsys, name: path.Join(d.name, name), fd: fd}, nil
-		case err != unix.EINTR:
-			return nil, &fs.PathError{Op: "open", Path: path.Join(d.name, name), Err: err}
-		}
+	h, err := d.open(name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path.Join(d.name, name), Err: err}
 	}
+	return &Dir{fsys: d.fsys, name: path.Join(d.name, name), handle: h}, nil
 }
 
 // ReadDir lists the directory, sorted by name.
 func (d *Dir) ReadDir() ([]fs.DirEntry, error) {
-	list, err := d.fsys.entries(d.fd, d.name)
+	list, err := d.fsys.entries(d.handle, d.name)
 	sortByName(list)
 	return list, err
 }
@@ -136,27 +133,24 @@ func (d *Dir) Close() error {
 	if d.file != nil {
 		return d.file.Close()
 	}
-	return unix.Close(d.fd)
+	return d.close()
 }
 
-func (f *FS) read(fd int, dir string) ([]entry, error) {
+func (f *FS) read(h handle, dir string) ([]entry, error) {
 	at := &place{f, dir}
-	room := rooms.Get().(*[8 << 10]byte)
+	room := rooms.Get().(*dirRoom)
 	defer rooms.Put(room)
 	var entries []entry
 	for {
-		n, err := unix.Getdents(fd, room[:])
-		switch {
-		case err == unix.EINTR:
-			continue
-		case n <= 0 || err != nil:
+		n, err := h.list(room)
+		if n <= 0 || err != nil {
 			return entries, err
 		}
 		entries = slices.Grow(entries, count(room[:n]))
 		for name, typ := range dirents(room[:n]) {
 			e := entry{dir: at, name: string(name), mode: typeOf(typ)}
 			if typ == unix.DT_REG || typ == unix.DT_UNKNOWN {
-				switch err := e.describe(fd); {
+				switch err := e.describe(h); {
 				case errors.Is(err, fs.ErrNotExist):
 					continue // removed since
 				case err != nil:
@@ -168,17 +162,16 @@ func (f *FS) read(fd int, dir string) ([]entry, error) {
 	}
 }
 
-var rooms = sync.Pool{New: func() any { return new([8 << 10]byte) }}
+// dirRoom is room for what getdents64 writes.
+type dirRoom [8 << 10]byte
+
+var rooms = sync.Pool{New: func() any { return new(dirRoom) }}
 
 // describe asks the kernel for a file's status, and for its type where the file system
 // has not listed it.
-func (e *entry) describe(dir int) error {
+func (e *entry) describe(dir handle) error {
 	var stat unix.Stat_t
-	err := unix.Fstatat(dir, e.name, &stat, unix.AT_SYMLINK_NOFOLLOW)
-	for err == unix.EINTR {
-		err = unix.Fstatat(dir, e.name, &stat, unix.AT_SYMLINK_NOFOLLOW)
-	}
-	if err != nil {
+	if err := dir.stat(e.name, &stat); err != nil {
 		return err
 	}
 	e.mode = typeOf(byte(stat.Mode>>12)) | fs.FileMode(stat.Mode&0o777) // S_IFREG is DT_REG << 12, and so on
