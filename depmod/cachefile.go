@@ -29,7 +29,7 @@ import (
 //
 // Numbers are varints unless said otherwise, those with a size are little-endian. A
 // string is its length and its bytes.
-const cacheMagic = "kstage module facts 1\n"
+const cacheMagic = "kstage module facts 2\n"
 
 // mostNames bounds the names: they are only ever added to, as the facts of an entry
 // that is taken over refer to them by number.
@@ -178,15 +178,24 @@ func (t *nameTable) number(name string) uint64 {
 	return n
 }
 
+// The parts of the number that an import begins with.
+const (
+	importBind = 1<<2 - 1
+	importWide = 1 << 2
+	importName = 3 // from this bit on
+)
+
 // encode writes what a Scan uses of a module:
 //
 //	packing, unpacked size, class, data, machine
 //	fields    0 if there are none, else their number + 1; key, value: name, string
 //	exports   their number; name, CRC
-//	imports   their number; name × 4 + bind, CRC
+//	imports   their number; name × 8 + wide × 4 + bind: 4 bytes;
+//	          the lower half of the CRC, and the upper half if wide: 4 bytes each
 func (t *nameTable) encode(m *modinfo.Module) string {
 	var out []byte
 	add := func(v uint64) { out = binary.AppendUvarint(out, v) }
+	word := func(v uint32) { out = binary.LittleEndian.AppendUint32(out, v) }
 	for _, v := range []uint64{uint64(m.Compression), uint64(m.Size), uint64(m.Class), uint64(m.Data), uint64(m.Machine)} {
 		add(v)
 	}
@@ -206,8 +215,15 @@ func (t *nameTable) encode(m *modinfo.Module) string {
 	}
 	add(uint64(len(m.Imports)))
 	for _, i := range m.Imports {
-		add(t.number(i.Name)<<2 | uint64(i.Bind))
-		add(i.CRC)
+		head := uint32(t.number(i.Name))<<importName | uint32(i.Bind)
+		if i.CRC>>32 != 0 {
+			head |= importWide
+		}
+		word(head)
+		word(uint32(i.CRC))
+		if head&importWide != 0 {
+			word(uint32(i.CRC >> 32))
+		}
 	}
 	return string(out)
 }
@@ -254,10 +270,7 @@ func (d *decoder) decode(facts string, names []string) (*modinfo.Module, error) 
 		m.Exports[i] = modinfo.Export{Name: in.name(in.number()), CRC: in.number()}
 	}
 	m.Imports = d.imports.take(in.count())
-	for i := range m.Imports {
-		n := in.number()
-		m.Imports[i] = modinfo.Import{Name: in.name(n >> 2), Bind: modinfo.Bind(n & 3), CRC: in.number()}
-	}
+	in.imports(m.Imports)
 	if in.bad || len(in.rest) > 0 {
 		return nil, errCache
 	}
@@ -314,6 +327,26 @@ func (c *cursor) fixed(n int) string {
 
 func (c *cursor) uint64() uint64 { return binary.LittleEndian.Uint64([]byte(c.fixed(8))) }
 func (c *cursor) string() string { return c.take(c.count()) }
+
+// imports fills list. They are most of what there is in a cache, and so are read with
+// care for the time it takes.
+func (c *cursor) imports(list []modinfo.Import) {
+	rest := []byte(c.rest)
+	for i := range list {
+		if len(rest) < 8 {
+			c.bad = true
+			return
+		}
+		head, crc := binary.LittleEndian.Uint32(rest), uint64(binary.LittleEndian.Uint32(rest[4:]))
+		rest = rest[8:]
+		if head&importWide != 0 && len(rest) >= 4 {
+			crc |= uint64(binary.LittleEndian.Uint32(rest)) << 32
+			rest = rest[4:]
+		}
+		list[i] = modinfo.Import{Name: c.name(uint64(head >> importName)), Bind: modinfo.Bind(head & importBind), CRC: crc}
+	}
+	c.rest = c.rest[len(c.rest)-len(rest):]
+}
 
 func (c *cursor) name(n uint64) string {
 	if n >= uint64(len(c.names)) {

@@ -223,8 +223,10 @@ func (ix *indexer) normalized(path, alias string) (string, bool) {
 
 func (ix *indexer) depIndex() trie {
 	deps := ix.newTrie(len(ix.tree.Modules))
+	var line []byte
 	for i, m := range ix.tree.Modules {
-		ix.add(deps, m.Path, m.Name, string(m.appendDep(nil)), uint32(i))
+		line = m.appendDep(line[:0])
+		ix.add(deps, m.Path, m.Name, string(line), uint32(i))
 	}
 	return deps
 }

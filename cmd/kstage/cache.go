@@ -10,7 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
+	"unsafe"
 
 	"github.com/spf13/pflag"
 
@@ -84,10 +84,11 @@ func readText(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var text strings.Builder
-	text.Grow(int(info.Size()))
-	_, err = io.Copy(&text, f)
-	return text.String(), err
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
+		return "", err
+	}
+	return unsafe.String(unsafe.SliceData(data), len(data)), nil // nothing else knows data
 }
 
 // save writes the cache for the next run, if there is anything new in it.
