@@ -87,6 +87,8 @@ func (d *depmodCommand) run(cmd *cobra.Command, args []string) error {
 	if dirs, err = d.stale(watched, dirs); err != nil {
 		return err
 	}
+	// until the files are written: the collector would run as soon as this ends
+	defer boundMemory(indexMemory)()
 	kernels, err := d.index.index(cmd.Context(), d.ui, watched, dirs)
 	if err != nil {
 		return err
