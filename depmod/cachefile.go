@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/kstage/kstage/internal/fileid"
 	"github.com/kstage/kstage/modinfo"
@@ -55,7 +56,7 @@ func ReadCache(data, program string) *Cache {
 
 func (c *Cache) read(data string) error {
 	body := len(data) - 4
-	if body < 0 || sum(data[:body]) != binary.LittleEndian.Uint32([]byte(data[body:])) {
+	if body < 0 || crc32.Checksum(bytesOf(data[:body]), castagnoli) != binary.LittleEndian.Uint32([]byte(data[body:])) {
 		return errCache
 	}
 	in := cursor{rest: data[:body]}
@@ -133,16 +134,8 @@ func (e *remembered) appendHead(b []byte) []byte {
 	return binary.AppendUvarint(b, uint64(len(e.facts)))
 }
 
-// sum is the CRC-32C of a text, which is not copied as a whole for it.
-func sum(s string) uint32 {
-	var crc uint32
-	var part [4 << 10]byte
-	for len(s) > 0 {
-		n := copy(part[:], s)
-		crc, s = crc32.Update(crc, castagnoli, part[:n]), s[n:]
-	}
-	return crc
-}
+// bytesOf gives the bytes of a text, which must not be changed.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // summed sums up what goes through it. The bufio.Writer keeps the first error.
 type summed struct {

@@ -95,7 +95,7 @@ func (t *Tree) madeFiles() []File {
 // keeps the first error.
 func text(header string, lines func(w *bufio.Writer)) func(io.Writer) error {
 	return func(w io.Writer) error {
-		b := bufio.NewWriterSize(w, 64<<10)
+		b := bufio.NewWriterSize(w, 16<<10)
 		b.WriteString(header)
 		lines(b)
 		return b.Flush()

@@ -39,19 +39,21 @@ func same(path string, perm fs.FileMode, content func(io.Writer) error) bool {
 // A comparer takes what a file has, and fails on anything else.
 type comparer struct {
 	file io.Reader
-	room []byte
+	room [16 << 10]byte
 }
 
 var errOther = errors.New("the file has something else")
 
 func (c *comparer) Write(b []byte) (int, error) {
-	if len(b) > len(c.room) {
-		c.room = make([]byte, max(len(b), 64<<10))
+	written := len(b)
+	for len(b) > 0 {
+		there := c.room[:min(len(b), len(c.room))]
+		if _, err := io.ReadFull(c.file, there); err != nil || !bytes.Equal(there, b[:len(there)]) {
+			return 0, errOther
+		}
+		b = b[len(there):]
 	}
-	if _, err := io.ReadFull(c.file, c.room[:len(b)]); err != nil || !bytes.Equal(c.room[:len(b)], b) {
-		return 0, errOther
-	}
-	return len(b), nil
+	return written, nil
 }
 
 func (c *comparer) ended() bool {
