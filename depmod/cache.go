@@ -30,15 +30,23 @@ type Cache struct {
 	byID      map[fileid.ID]*remembered
 	byContent map[digest]*remembered
 	names     nameTable
+	made      []made // latest first
 	changed   bool
 }
 
 type digest = [sha256.Size]byte
 
+// made tells what index files were made from.
+type made struct{ from, files Sum }
+
+// mostMade is how many trees of one version are told apart.
+const mostMade = 8
+
 // remembered is what one content says.
 type remembered struct {
 	content digest
 	id      fileid.ID // zero when it cannot be trusted
+	index   digest    // of what an index takes of the facts
 	full    bool      // read without WithoutCRCs
 	age     uint64    // how many times the cache was written since it was asked for
 	facts   string    // see cachefile.go
@@ -67,7 +75,7 @@ func LoadCache(read func() (string, error), program string) *Cache {
 			return
 		}
 		loaded := ReadCache(data, program)
-		c.byID, c.byContent, c.names = loaded.byID, loaded.byContent, loaded.names
+		c.byID, c.byContent, c.names, c.made = loaded.byID, loaded.byContent, loaded.names, loaded.made
 	})
 	return c
 }
@@ -190,7 +198,7 @@ func (r *cacheReader) decode(e *remembered) (*modinfo.Module, error) {
 func (c *Cache) put(e *remembered, m *modinfo.Module) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e.facts = c.names.encode(m)
+	e.facts, e.index = c.names.encode(m), indexSum(m)
 	if old := c.byContent[e.content]; old != nil {
 		delete(c.byID, old.id)
 	}
@@ -198,6 +206,31 @@ func (c *Cache) put(e *remembered, m *modinfo.Module) {
 	if e.id != (fileid.ID{}) {
 		c.byID[e.id] = e
 	}
+	c.changed = true
+}
+
+// Made gives the sum of the index files that were made from something, if it is known.
+func (c *Cache) Made(from Sum) (files Sum, known bool) {
+	c.loading.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.IndexFunc(c.made, func(m made) bool { return m.from == from })
+	if i < 0 {
+		return Sum{}, false
+	}
+	return c.made[i].files, true
+}
+
+// SetMade remembers which index files were made from something.
+func (c *Cache) SetMade(from, files Sum) {
+	if known, ok := c.Made(from); ok && known == files {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	others := slices.DeleteFunc(c.made, func(m made) bool { return m.from == from })
+	c.made = slices.Insert(others, 0, made{from, files})
+	c.made = c.made[:min(len(c.made), mostMade)]
 	c.changed = true
 }
 

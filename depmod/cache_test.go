@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -127,9 +129,16 @@ func TestCacheIsNeverWrong(t *testing.T) {
 	for range 12 {
 		e.write()
 	}
+	for _, name := range []string{orderName, builtinName, builtinInfoName} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(dir), name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c := NewCache("test")
 	c.now = afterwards
-	for range 40 {
+	made := make(map[Sum]map[string]string)
+	same := 0
+	for range 60 {
 		for range 1 + random.IntN(3) {
 			e.edit()
 		}
@@ -144,8 +153,29 @@ func TestCacheIsNeverWrong(t *testing.T) {
 		if diff := cmp.Diff(want, written(t, os.DirFS(root), o)); diff != "" {
 			t.Fatalf("seed %d: without the cache -, with it +:\n%s", seed, diff)
 		}
+		o.Same = func(from Sum) bool { return made[from] != nil }
+		tree, err := Scan(context.Background(), os.DirFS(root), cachedDir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tree.Same {
+			same++
+			got := maps.Clone(made[tree.Made])
+			for i, p := range tree.Problems {
+				got[fmt.Sprint("problem ", i)] = p.String()
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("seed %d: what is the same:\n%s", seed, diff)
+			}
+		} else if tree.Made != (Sum{}) {
+			made[tree.Made] = want
+			maps.DeleteFunc(want, func(name, _ string) bool { return strings.HasPrefix(name, "problem") })
+		}
 		c = later(t, c, afterwards)
 		time.Sleep(tick)
+	}
+	if same == 0 || len(made) == 0 {
+		t.Errorf("seed %d: %d different trees, %d times the same", seed, len(made), same)
 	}
 }
 
@@ -164,11 +194,12 @@ func (e *editor) path() string {
 // write puts one of few contents of equal size into a file, in place or as a new one.
 func (e *editor) write() {
 	path, n := e.path(), e.random.IntN(4)
-	b, err := kotest.File(path, fmt.Sprintf("modinfo alias=of:N%d\nexport sym%d crc=0x%d\nneed sym%d crc=0x1", n+1, n+1, n+1, n))
+	b, err := kotest.File(path, fmt.Sprintf("modinfo alias=of:N%d\nmodinfo author=%d\nexport sym%d crc=0x%d\nneed sym%d crc=0x1",
+		n+1, e.random.IntN(2), n+1, n+1, n))
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	if e.random.IntN(8) == 0 {
+	if e.random.IntN(16) == 0 {
 		b = b[:len(b)/2]
 	}
 	if e.random.IntN(2) == 0 {

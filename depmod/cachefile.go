@@ -21,8 +21,9 @@ import (
 //	magic     one line
 //	program   string
 //	names     their number, then strings: of symbols and of .modinfo keys
+//	made      their number, then of each two sums, 32 bytes
 //	entries   their number, then of each
-//	            sum of the content, 32 bytes
+//	            sum of the content, and of what an index takes of it, 32 bytes
 //	            device, inode, size, modified, changed: 8 bytes each
 //	            full (0 or 1), age
 //	            facts: string, see encode
@@ -30,14 +31,14 @@ import (
 //
 // Numbers are varints unless said otherwise, those with a size are little-endian. A
 // string is its length and its bytes.
-const cacheMagic = "kstage module facts 2\n"
+const cacheMagic = "kstage module facts 3\n"
 
 // mostNames bounds the names: they are only ever added to, as the facts of an entry
 // that is taken over refer to them by number.
 const mostNames = 1 << 20
 
 // leastEntry is the length of an entry without facts.
-const leastEntry = sha256.Size + 5*8 + 3
+const leastEntry = 2*sha256.Size + 5*8 + 3
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -71,6 +72,12 @@ func (c *Cache) read(data string) error {
 	for i := range c.names.list {
 		c.names.list[i] = in.string()
 	}
+	if n = in.count(); n > mostMade {
+		return errCache
+	}
+	for range n {
+		c.made = append(c.made, made{in.digest(), in.digest()})
+	}
 	if n = in.count(); n > len(in.rest)/leastEntry {
 		return errCache
 	}
@@ -78,7 +85,7 @@ func (c *Cache) read(data string) error {
 	c.byContent, c.byID = make(map[digest]*remembered, len(entries)), make(map[fileid.ID]*remembered, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		*e = remembered{content: digest([]byte(in.fixed(sha256.Size)))}
+		*e = remembered{content: in.digest(), index: in.digest()}
 		e.id = fileid.ID{Device: in.uint64(), Inode: in.uint64(), Size: int64(in.uint64()), Modified: int64(in.uint64()), Changed: int64(in.uint64())}
 		e.full, e.age = in.number() != 0, in.number()+1
 		e.facts = in.string()
@@ -108,6 +115,11 @@ func (c *Cache) WriteTo(w io.Writer) (int64, error) {
 		room = appendString(room[:0], name)
 		out.add(room)
 	}
+	room = binary.AppendUvarint(room[:0], uint64(len(c.made)))
+	for _, m := range c.made {
+		room = append(append(room, m.from[:]...), m.files[:]...)
+	}
+	out.add(room)
 	kept := slices.DeleteFunc(c.entries(), func(e *remembered) bool { return e.age > oldest })
 	out.add(binary.AppendUvarint(room[:0], uint64(len(kept))))
 	for _, e := range kept {
@@ -122,7 +134,7 @@ func (c *Cache) WriteTo(w io.Writer) (int64, error) {
 
 // appendHead writes all of an entry but the bytes of its facts.
 func (e *remembered) appendHead(b []byte) []byte {
-	b = append(b, e.content[:]...)
+	b = append(append(b, e.content[:]...), e.index[:]...)
 	for _, v := range []uint64{e.id.Device, e.id.Inode, uint64(e.id.Size), uint64(e.id.Modified), uint64(e.id.Changed)} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
@@ -318,6 +330,7 @@ func (c *cursor) fixed(n int) string {
 	return strings.Repeat("\x00", n)
 }
 
+func (c *cursor) digest() digest { return digest([]byte(c.fixed(sha256.Size))) }
 func (c *cursor) uint64() uint64 { return binary.LittleEndian.Uint64([]byte(c.fixed(8))) }
 func (c *cursor) string() string { return c.take(c.count()) }
 

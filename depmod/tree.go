@@ -26,6 +26,8 @@ type Tree struct {
 	Modules  []*Module // in the order of all index files
 	Problems []Problem // what was found on the way
 	Modified time.Time // when the newest of the module files was; zero when none could be opened
+	Made     Sum       // what the index files are made from; zero if [Options.Same] need not be told
+	Same     bool      // they are there already, see there
 
 	compat                      int
 	prefix                      byte
@@ -67,6 +69,10 @@ type Options struct {
 	MaxModuleSize int64
 	// Cache remembers what modules say, nil does not. Facts are the same with it.
 	Cache *Cache
+	// Same, if set, is told what the index files will be made from, where the Cache
+	// knows enough, and says whether there are files that were made from the same. Then
+	// Scan is at an end: modules have no Info and no Deps, and there are no Files.
+	Same func(from Sum) bool
 	// Progress, if set, is called now and then with the number of modules read.
 	Progress func(done, total int)
 
@@ -110,23 +116,56 @@ func Scan(ctx context.Context, fsys fs.FS, dir string, o Options) (*Tree, error)
 	if err := t.collect(fsys, dir, o); err != nil {
 		return nil, fmt.Errorf("modules: %w", err)
 	}
-	if err := t.readModules(ctx, o); err != nil {
+	found := len(t.Problems)
+	if o.mayBeSame() {
+		var err error
+		if t.Made, err = t.madeFrom(ctx, fsys, o); err != nil {
+			return nil, err
+		}
+		if t.Made != (Sum{}) && o.Same(t.Made) {
+			t.Same = true
+			t.setModified()
+			return t, nil
+		}
+	}
+	if err := t.readModules(ctx, o, t.unread()); err != nil {
 		return nil, err
 	}
 	if err := t.readLists(fsys, o); err != nil {
 		return nil, err
 	}
+	t.setModified()
 	for _, m := range t.Modules {
-		if m.modified.After(t.Modified) {
-			t.Modified = m.modified
-		}
 		if m.err != nil {
 			p := failure(RuleModule, m.Path, m.err)
 			p.Hint = moduleHint(m.err)
 			t.Problems = append(t.Problems, p)
 		}
 	}
-	return t, t.resolve(o)
+	err := t.resolve(o)
+	if len(t.Problems) > found || !t.hasLists() {
+		t.Made = Sum{} // there is something to say each time
+	}
+	return t, err
+}
+
+func (t *Tree) setModified() {
+	for _, m := range t.Modules {
+		if m.modified.After(t.Modified) {
+			t.Modified = m.modified
+		}
+	}
+}
+
+// unread are the modules that have not been looked into.
+func (t *Tree) unread() []*Module {
+	var modules []*Module
+	for _, m := range t.Modules {
+		if m.Info == nil && m.err == nil {
+			modules = append(modules, m)
+		}
+	}
+	return modules
 }
 
 // collect finds the module files.
@@ -180,9 +219,9 @@ func (t *Tree) takeFiles(o Options) error {
 	return nil
 }
 
-// readModules reads the facts of every module, several at once. What each
-// worker finds lands at the module's own place, so timing decides nothing.
-func (t *Tree) readModules(ctx context.Context, o Options) error {
+// readModules reads the facts of modules, several at once. What each worker finds
+// lands at the module's own place, so timing decides nothing.
+func (t *Tree) readModules(ctx context.Context, o Options, modules []*Module) error {
 	workers := o.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -192,19 +231,19 @@ func (t *Tree) readModules(ctx context.Context, o Options) error {
 	}
 	var next, done atomic.Int64
 	var wg sync.WaitGroup
-	for range min(workers, len(t.Modules)) {
+	for range min(workers, len(modules)) {
 		wg.Go(func() {
 			r := cacheReader{cache: o.Cache}
 			r.MaxSize, r.WithoutCRCs = o.MaxModuleSize, o.Kernel == nil || !o.Kernel.Versions
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
-				if i >= len(t.Modules) {
+				if i >= len(modules) {
 					return
 				}
-				m := t.Modules[i]
+				m := modules[i]
 				m.Info, m.modified, m.err = readModule(&r, &m.file)
 				if n := done.Add(1); o.Progress != nil {
-					o.Progress(int(n), len(t.Modules))
+					o.Progress(int(n), len(modules))
 				}
 			}
 		})

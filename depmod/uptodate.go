@@ -55,8 +55,8 @@ func indexed(fsys fs.FS, dir string, fresh func(fs.FileInfo) bool) (map[string]s
 			return nil, nil
 		}
 	}
-	for _, name := range indexNames {
-		if _, err := fs.Lstat(fsys, path.Join(dir, name)); err != nil {
+	for _, name := range IndexNames {
+		if _, err := fs.Lstat(fsys, path.Join(dir, name)); err != nil && name != weakdepName {
 			return nil, nil
 		}
 	}
@@ -68,9 +68,12 @@ func indexed(fsys fs.FS, dir string, fresh func(fs.FileInfo) bool) (map[string]s
 	return readListed(dep)
 }
 
-// indexNames are the files that an index cannot lack.
-var indexNames = []string{"modules.dep.bin", "modules.alias", "modules.alias.bin", "modules.softdep", "modules.symbols",
-	"modules.symbols.bin", "modules.builtin.bin", "modules.builtin.alias.bin", "modules.devname"}
+// IndexNames are the files of an index, in the order of [Tree.Files].
+var IndexNames = []string{"modules.dep", "modules.dep.bin", "modules.alias", "modules.alias.bin", "modules.softdep", weakdepName,
+	"modules.symbols", "modules.symbols.bin", "modules.builtin.bin", "modules.builtin.alias.bin", "modules.devname"}
+
+// weakdepName is the file that an index may lack: kmod has it since 33.
+const weakdepName = "modules.weakdep"
 
 // readListed gives the modules that a modules.dep lists; nil if it has one twice. No path
 // is as long as its buffer; what follows one may be.

@@ -39,16 +39,31 @@ func cacheFlag(flags *pflag.FlagSet, off *bool) {
 
 // scan is depmod.Scan with what earlier runs remember, unless that is not wanted.
 func scan(ctx context.Context, root fs.FS, dir string, o depmod.Options, noCache bool) (*depmod.Tree, error) {
-	cache := new(moduleCache)
-	if !noCache {
-		cache = openModuleCache(path.Base(dir))
-	}
+	cache := newModuleCache(dir, noCache)
 	o.Cache = cache.facts
 	tree, err := depmod.Scan(ctx, root, dir, o)
 	if err == nil {
 		cache.save()
 	}
 	return tree, err
+}
+
+// newModuleCache opens the cache for a module directory if one is wanted.
+func newModuleCache(dir string, off bool) *moduleCache {
+	if off {
+		return &moduleCache{}
+	}
+	return openModuleCache(path.Base(dir))
+}
+
+// hasMade tells whether the index in dir was made from the same.
+func (c *moduleCache) hasMade(from depmod.Sum, dir string) bool {
+	want, known := c.facts.Made(from)
+	if !known {
+		return false
+	}
+	var there indexSums
+	return there.read(dir) == nil && there.sum() == want
 }
 
 // openModuleCache opens the cache for a kernel version. Trees of the same version

@@ -87,6 +87,9 @@ func (d *depmodCommand) run(cmd *cobra.Command, args []string) error {
 	if dirs, err = d.stale(watched, dirs); err != nil {
 		return err
 	}
+	if d.mayBeSame() {
+		d.index.out = d.out
+	}
 	// until the files are written: the collector would run as soon as this ends
 	defer boundMemory(indexMemory)()
 	kernels, err := d.index.index(cmd.Context(), d.ui, watched, dirs)
@@ -189,6 +192,9 @@ func (d *depmodCommand) stale(root fs.FS, dirs []string) ([]string, error) {
 	return stale, nil
 }
 
+// mayBeSame tells whether nothing is wanted but the files.
+func (d *depmodCommand) mayBeSame() bool { return !d.show && !d.verbose && !d.warn }
+
 // output writes the files, or prints them.
 func (d *depmodCommand) output(kernels []*kernel) error {
 	for _, k := range kernels {
@@ -205,6 +211,7 @@ func (d *depmodCommand) output(kernels []*kernel) error {
 			err = printText(d.ui.out, k.files)
 		} else {
 			err = k.write(d.out)
+			k.cache.save()
 		}
 		if err != nil {
 			return err
@@ -297,32 +304,36 @@ func versions(root fs.FS, base string, args []string, tops ...string) ([]string,
 }
 
 // write puts the files of one kernel into its module directory below out, each
-// of them whole or not at all.
+// of them whole or not at all, unless it is as it should be.
 func (k *kernel) write(out string) error {
 	dir := filepath.Join(out, filepath.FromSlash(k.Dir))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for i, err := range eachFile(k.files, func(f depmod.File) error { return k.update(filepath.Join(dir, f.Name), f) }) {
+	var sums indexSums
+	for i, err := range eachFile(k.files, func(f depmod.File) error {
+		_, err := atomicfile.Update(filepath.Join(dir, f.Name), indexMode, sums.writing(f))
+		return err
+	}) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", k.files[i].Name, err)
 		}
 	}
-	return nil
+	if k.tree.Made != (depmod.Sum{}) && !k.tree.Same {
+		k.cache.facts.SetMade(k.tree.Made, sums.sum())
+	}
+	return k.renew(filepath.Join(dir, "modules.dep"))
 }
 
-// update writes a file unless it is as it should be. modules.dep becomes new all the
-// same when a module is newer: by that depmod -A tells whether there is work.
-func (k *kernel) update(path string, file depmod.File) error {
-	changed, err := atomicfile.Update(path, 0o644, file.Write)
-	if err != nil || changed || file.Name != "modules.dep" {
+// renew makes modules.dep new when a module is newer: by that depmod -A tells whether
+// there is work.
+func (k *kernel) renew(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || !k.tree.Modified.After(info.ModTime()) {
 		return err
 	}
-	if info, err := os.Stat(path); err == nil && k.tree.Modified.After(info.ModTime()) {
-		now := time.Now()
-		return os.Chtimes(path, now, now)
-	}
-	return nil
+	now := time.Now()
+	return os.Chtimes(path, now, now)
 }
 
 // eachFile does something with files, with several at once, and gives the error of

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -29,6 +30,9 @@ type indexFlags struct {
 	options depmod.Options // what kstage depmod asks for besides
 	// choose, if set, leaves in the kernel's tree what is wanted of it
 	choose func(root fs.FS, k *kernel) error
+	// out, if set, is below which root the index will be written. Where it is there
+	// already it need not be made, and the kernel has no files.
+	out string
 }
 
 func (f *indexFlags) add(flags *pflag.FlagSet) {
@@ -51,6 +55,7 @@ type kernel struct {
 	Firmware *firmwareReport   `json:"firmware,omitempty"` // when some is staged or looked for
 
 	tree      *depmod.Tree
+	cache     *moduleCache
 	files     []depmod.File
 	checkedBy *kernelSide
 }
@@ -112,20 +117,35 @@ func (f *indexFlags) readConfig(root fs.FS, version string) (depmod.Config, []de
 }
 
 func (f *indexFlags) indexOne(ctx context.Context, root fs.FS, dir string, o depmod.Options) (*kernel, error) {
-	tree, err := scan(ctx, root, dir, o, f.noCache)
+	cache := newModuleCache(dir, f.noCache)
+	o.Cache = cache.facts
+	if f.out != "" {
+		o.Same = func(from depmod.Sum) bool { return cache.hasMade(from, filepath.Join(f.out, filepath.FromSlash(dir))) }
+	}
+	tree, err := depmod.Scan(ctx, root, dir, o)
 	if err != nil {
 		return nil, cycleHint(dir, err)
+	}
+	k := &kernel{tree: tree, cache: cache, Version: tree.Version, Dir: tree.Dir, Made: make(map[string]string)}
+	if f.out == "" {
+		cache.save()
+	}
+	if tree.Same {
+		k.Modules, k.Problems = len(tree.Modules), append([]depmod.Problem{}, tree.Problems...)
+		return k, nil
 	}
 	if err := allUnreadable(tree); err != nil {
 		return nil, err
 	}
-	k := &kernel{tree: tree, Version: tree.Version, Dir: tree.Dir, Made: make(map[string]string)}
 	if f.choose != nil {
 		if err := f.choose(root, k); err != nil {
 			return nil, err
 		}
 	}
 	files, problems := k.tree.Files()
+	if len(problems) > 0 {
+		k.tree.Made = depmod.Sum{} // they are to be told each time
+	}
 	k.files, k.Problems = files, slices.Concat([]depmod.Problem{}, k.tree.Problems, k.Problems, problems)
 	k.Modules = len(k.tree.Modules)
 	for _, file := range files {

@@ -20,20 +20,27 @@ func Update(path string, perm fs.FileMode, content func(io.Writer) error) (chang
 
 // same compares what a file has; whatever keeps it from that, writing will meet it too.
 func same(path string, perm fs.FileMode, content func(io.Writer) error) bool {
-	info, err := os.Lstat(path)
-	if err != nil || !info.Mode().IsRegular() {
-		return false
-	}
-	if perm != 0 && info.Mode() != perm && runtime.GOOS != "windows" { // which has no such modes
-		return false
-	}
-	f, err := os.Open(path)
+	f, err := Open(path, perm)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
 	c := comparer{file: f}
 	return content(&c) == nil && c.ended()
+}
+
+// Open opens a file to read it if it is one that Write could have made: no link, and
+// with that mode.
+func Open(path string, perm fs.FileMode) (*os.File, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	otherMode := perm != 0 && info.Mode() != perm && runtime.GOOS != "windows" // which has no such modes
+	if !info.Mode().IsRegular() || otherMode {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrInvalid}
+	}
+	return os.Open(path)
 }
 
 // A comparer takes what a file has, and fails on anything else.

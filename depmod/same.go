@@ -1,0 +1,98 @@
+package depmod
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"io/fs"
+	"path"
+	"slices"
+
+	"github.com/kstage/kstage/internal/fileid"
+	"github.com/kstage/kstage/modinfo"
+)
+
+// A Sum stands for something: a SHA-256. The zero Sum stands for nothing.
+type Sum = digest
+
+// indexSum is the sum of what an index takes of a module, besides its place.
+func indexSum(m *modinfo.Module) digest {
+	var b []byte
+	for _, f := range m.Fields {
+		switch f.Key {
+		case "alias", "softdep", "weakdep":
+			b = appendString(appendString(b, f.Key), f.Value)
+		}
+	}
+	b = appendString(b, "")
+	for _, e := range m.Exports {
+		b = appendString(b, e.Name)
+	}
+	b = appendString(b, "")
+	for _, i := range m.Imports {
+		b = append(appendString(b, i.Name), byte(i.Bind))
+	}
+	return sha256.Sum256(b)
+}
+
+// mayBeSame tells whether it can be known without looking into the modules what the
+// index is made from.
+func (o *Options) mayBeSame() bool {
+	return o.Same != nil && o.Cache != nil && o.Kernel == nil && o.MaxModuleSize == 0
+}
+
+// madeFrom finds out what the index files will be made from; the zero Sum where that is
+// not known. It reads what has changed.
+func (t *Tree) madeFrom(ctx context.Context, fsys fs.FS, o Options) (Sum, error) {
+	sums := make([]digest, len(t.Modules))
+	var changed []*Module
+	o.Cache.loading.Wait()
+	for i, m := range t.Modules {
+		if e := o.Cache.unchanged(m); e != nil {
+			sums[i] = e.index
+		} else {
+			changed = append(changed, m)
+		}
+	}
+	if err := t.readModules(ctx, o, changed); err != nil {
+		return Sum{}, err
+	}
+	h := sha256.New()
+	b := appendString([]byte{byte(t.compat), t.prefix}, t.Dir)
+	for i, m := range t.Modules {
+		if m.Info != nil {
+			sums[i] = indexSum(m.Info)
+		}
+		b = append(appendString(b, m.Path), sums[i][:]...)
+	}
+	h.Write(b)
+	for _, name := range []string{orderName, builtinName, builtinInfoName} {
+		data, err := readList(fsys, path.Join(t.Dir, name))
+		if err != nil {
+			return Sum{}, nil // which the caller finds out
+		}
+		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(data))))
+		h.Write(data)
+	}
+	return Sum(h.Sum(nil)), nil
+}
+
+// unchanged gives the entry of a module whose file is still what it was, and notes when
+// that was modified.
+func (c *Cache) unchanged(m *Module) *remembered {
+	info, err := m.file.stat()
+	if err != nil {
+		return nil
+	}
+	id, ok := fileid.Of(info)
+	if !ok {
+		return nil
+	}
+	m.modified = info.ModTime()
+	return c.byFile(id)
+}
+
+// hasLists tells whether all the lists are the tree's own.
+func (t *Tree) hasLists() bool {
+	return !slices.ContainsFunc(t.lists(), func(l list) bool { return l.made != "" || !l.present })
+}
