@@ -67,7 +67,7 @@ func NewCache(program string) *Cache {
 
 // LoadCache is [ReadCache] of what read returns, which goes on when it has returned: a
 // [Scan] first looks for the modules. An error of read makes an empty cache.
-func LoadCache(read func() (string, error), program string) *Cache {
+func LoadCache(read func() ([]byte, error), program string) *Cache {
 	c := NewCache(program)
 	c.loading.Go(func() {
 		data, err := read()

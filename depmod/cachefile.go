@@ -46,8 +46,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 var errCache = errors.New("damaged cache")
 
 // ReadCache reads what [Cache.WriteTo] wrote. From a file that is damaged, or that
-// another program made, comes an empty cache. It keeps data.
-func ReadCache(data, program string) *Cache {
+// another program made, comes an empty cache. It keeps data, which must not be changed.
+func ReadCache(data []byte, program string) *Cache {
 	c := NewCache(program)
 	if err := c.read(data); err != nil {
 		return NewCache(program)
@@ -55,12 +55,12 @@ func ReadCache(data, program string) *Cache {
 	return c
 }
 
-func (c *Cache) read(data string) error {
+func (c *Cache) read(data []byte) error {
 	body := len(data) - 4
-	if body < 0 || crc32.Checksum(bytesOf(data[:body]), castagnoli) != binary.LittleEndian.Uint32([]byte(data[body:])) {
+	if body < 0 || crc32.Checksum(data[:body], castagnoli) != binary.LittleEndian.Uint32(data[body:]) {
 		return errCache
 	}
-	in := cursor{rest: data[:body]}
+	in := cursor{rest: unsafe.String(unsafe.SliceData(data), body)} // spares a copy of some megabytes
 	if in.take(len(cacheMagic)) != cacheMagic || in.string() != c.program {
 		return errCache
 	}
@@ -145,9 +145,6 @@ func (e *remembered) appendHead(b []byte) []byte {
 	b = binary.AppendUvarint(binary.AppendUvarint(b, full), e.age)
 	return binary.AppendUvarint(b, uint64(len(e.facts)))
 }
-
-// bytesOf gives the bytes of a text, which must not be changed.
-func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // summed sums up what goes through it. The bufio.Writer keeps the first error.
 type summed struct {

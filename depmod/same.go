@@ -66,8 +66,8 @@ func (t *Tree) madeFrom(ctx context.Context, fsys fs.FS, o Options) (Sum, error)
 		b = append(appendString(b, m.Path), sums[i][:]...)
 	}
 	h.Write(b)
-	for _, name := range []string{orderName, builtinName, builtinInfoName} {
-		data, err := readList(fsys, path.Join(t.Dir, name))
+	for _, l := range t.lists() {
+		data, err := readList(fsys, path.Join(t.Dir, l.name))
 		if err != nil {
 			return Sum{}, nil // which the caller finds out
 		}

@@ -26,7 +26,7 @@ type Tree struct {
 	Modules  []*Module // in the order of all index files
 	Problems []Problem // what was found on the way
 	Modified time.Time // when the newest of the module files was; zero when none could be opened
-	Made     Sum       // what the index files are made from; zero if [Options.Same] need not be told
+	Made     Sum       // what the index files are made from; zero where that is not known, or there is something to say each time
 	Same     bool      // they are there already, see there
 
 	compat                      int

@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"runtime/debug"
-	"unsafe"
 
 	"github.com/spf13/pflag"
 
@@ -81,15 +80,15 @@ func openModuleCache(version string) *moduleCache {
 		dir = filepath.Join(user, "kstage")
 	}
 	file := filepath.Join(dir, "modules-"+version)
-	read := func() (string, error) { return readText(file) }
+	read := func() ([]byte, error) { return readCache(file) }
 	return &moduleCache{path: file, facts: depmod.LoadCache(read, thisProgram())}
 }
 
-// readText is os.ReadFile for a text, which is in memory once.
-func readText(path string) (string, error) {
+// readCache is os.ReadFile for a file of at most mostCache bytes.
+func readCache(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -97,13 +96,11 @@ func readText(path string) (string, error) {
 		err = errors.New("too large")
 	}
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	data := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, data); err != nil {
-		return "", err
-	}
-	return unsafe.String(unsafe.SliceData(data), len(data)), nil // nothing else knows data
+	_, err = io.ReadFull(f, data)
+	return data, err
 }
 
 // save writes the cache for the next run, if there is anything new in it.

@@ -96,10 +96,7 @@ func (r *reporter) kernelVersion(ctx context.Context, root fs.FS, dir string) er
 
 // scan reads the modules. A circle of dependencies is a finding; then there are none.
 func (r *reporter) scan(ctx context.Context, root fs.FS, dir string) (*depmod.Tree, error) {
-	cache := new(moduleCache)
-	if !r.noCache {
-		cache = openModuleCache(path.Base(dir))
-	}
+	cache := newModuleCache(dir, r.noCache)
 	config, problems, err := depmod.ReadConfig(root, depmod.ConfigPaths, path.Base(dir))
 	if err != nil {
 		return nil, err

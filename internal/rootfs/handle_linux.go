@@ -5,7 +5,7 @@ import "golang.org/x/sys/unix"
 // A handle is the number of an open directory.
 //
 // Go's scheduler wants to know of each system call, as it may take long; to a listing of
-// some thousand files that adds a fifth of the processor time. So these calls go directly
+// some thousand files that adds a tenth of its time. So these calls go directly
 // to the kernel where they are short, which is on a local file system: elsewhere a server
 // that does not answer would stop the whole program, and Ctrl-C with it.
 type handle struct {
