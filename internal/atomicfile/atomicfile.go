@@ -26,22 +26,40 @@ import (
 // that leads to a device, a pipe or a directory is refused: renaming over
 // /dev/null, or over the link /dev/stdout, would destroy it.
 func Write(path string, perm fs.FileMode, fill func(*os.File) error) error {
-	if err := replaceable(path); err != nil {
+	p, err := begin(path, perm)
+	if err != nil {
 		return err
 	}
-	p, err := create(path)
-	if err != nil {
-		return fmt.Errorf("create %s: %w", path, reason(err))
-	}
 	defer p.Cleanup() // does nothing once the file is in place
-	if perm != 0 {
-		if err := p.Chmod(perm); err != nil {
-			return fmt.Errorf("set the mode of %s: %w", path, reason(err))
-		}
-	}
 	if err := fill(p.File); err != nil {
 		return err
 	}
+	return p.replace(path)
+}
+
+// A pendingFile is not in its place yet.
+type pendingFile struct{ *pending }
+
+// begin makes a file that may replace the one at path.
+func begin(path string, perm fs.FileMode) (pendingFile, error) {
+	if err := replaceable(path); err != nil {
+		return pendingFile{}, err
+	}
+	p, err := create(path)
+	if err != nil {
+		return pendingFile{}, fmt.Errorf("create %s: %w", path, reason(err))
+	}
+	if perm != 0 {
+		if err := p.Chmod(perm); err != nil {
+			_ = p.Cleanup() // the first error is the one to tell
+			return pendingFile{}, fmt.Errorf("set the mode of %s: %w", path, reason(err))
+		}
+	}
+	return pendingFile{p}, nil
+}
+
+// replace puts the file in its place.
+func (p pendingFile) replace(path string) error {
 	if err := p.CloseAtomicallyReplace(); err != nil {
 		return fmt.Errorf("replace %s: %w", path, reason(err))
 	}
