@@ -90,6 +90,7 @@ func (c *Cache) Changed() bool {
 type cacheReader struct {
 	modinfo.Reader
 	cache   *Cache // may be nil
+	brief   bool   // see decode
 	file    bytes.Buffer
 	decoder decoder
 }
@@ -97,31 +98,63 @@ type cacheReader struct {
 func (r *cacheReader) full() bool { return !r.WithoutCRCs }
 
 // remembers tells whether a file is of those that are remembered.
-func (r *cacheReader) remembers(name string) bool {
-	return r.cache != nil && !strings.HasSuffix(name, ".ko")
+func (c *Cache) remembers(name string) bool {
+	return c != nil && !strings.HasSuffix(name, ".ko")
 }
 
-// unchanged gives the facts of a file that is still what it was, without opening it.
-func (r *cacheReader) unchanged(file *found) (*modinfo.Module, fs.FileInfo) {
-	if !r.remembers(file.real) {
-		return nil, nil
+// unchanged gives the entry of a module whose file is still what it was, without opening
+// it, and notes when it was modified.
+func (c *Cache) unchanged(m *Module) *remembered {
+	if !c.remembers(m.file.real) {
+		return nil
 	}
-	info, err := file.stat()
+	info, err := m.file.stat()
 	if err != nil {
-		return nil, nil
+		return nil
 	}
 	id, ok := fileid.Of(info)
 	if !ok {
-		return nil, nil
+		return nil
 	}
-	return r.known(r.cache.byFile(id)), info
+	m.modified = info.ModTime()
+	return c.byFile(id)
+}
+
+// readModule finds out what a module says, and when its file was modified.
+func (r *cacheReader) readModule(m *Module) error {
+	if m.remembered == nil {
+		m.remembered = r.cache.unchanged(m)
+	}
+	if r.take(m, m.remembered, r.brief) {
+		return nil
+	}
+	m.remembered, m.modified = nil, time.Time{}
+	f, err := m.file.fsys.Open(m.file.real)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	m.modified = info.ModTime()
+	if at, ok := f.(io.ReaderAt); ok {
+		return r.read(m, at, info)
+	}
+	b, err := io.ReadAll(f)
+	if err == nil {
+		m.Info, err = r.Read(bytes.NewReader(b), int64(len(b)))
+	}
+	return err
 }
 
 // read reads a module file.
-func (r *cacheReader) read(f io.ReaderAt, info fs.FileInfo, name string) (*modinfo.Module, error) {
+func (r *cacheReader) read(m *Module, f io.ReaderAt, info fs.FileInfo) (err error) {
 	size := info.Size()
-	if !r.remembers(name) || size > mostPacked {
-		return r.Read(f, size)
+	if !r.cache.remembers(m.file.real) || size > mostPacked {
+		m.Info, err = r.Read(f, size)
+		return err
 	}
 	id, ok := fileid.Of(info)
 	if !ok || !id.Settled(r.cache.now().UnixNano()) {
@@ -129,29 +162,30 @@ func (r *cacheReader) read(f io.ReaderAt, info fs.FileInfo, name string) (*modin
 	}
 	r.file.Reset()
 	if _, err := io.Copy(&r.file, io.NewSectionReader(f, 0, size)); err != nil {
-		return nil, err
+		return err
 	}
 	content := digest(sha256.Sum256(r.file.Bytes()))
-	if m := r.known(r.cache.find(content, id)); m != nil {
-		return m, nil
+	if r.take(m, r.cache.find(content, id), false) {
+		return nil
 	}
-	m, err := r.Read(bytes.NewReader(r.file.Bytes()), int64(r.file.Len()))
-	if err == nil {
-		r.cache.put(&remembered{content: content, id: id, full: r.full()}, m)
+	if m.Info, err = r.Read(bytes.NewReader(r.file.Bytes()), int64(r.file.Len())); err == nil {
+		m.remembered = &remembered{content: content, id: id, full: r.full()}
+		m.asks = r.cache.put(m.remembered, m.Info)
 	}
-	return m, err
+	return err
 }
 
-// known gives the facts of an entry if they are what the reader would read.
-func (r *cacheReader) known(e *remembered) *modinfo.Module {
+// take gives a module the facts of an entry, if they are what the reader would read.
+func (r *cacheReader) take(m *Module, e *remembered, brief bool) bool {
 	if e == nil || r.full() && !e.full {
-		return nil
+		return false
 	}
-	m, err := r.decode(e)
-	if err != nil || r.MaxSize > 0 && m.Size > r.MaxSize {
-		return nil
+	info, asks, err := r.decode(e, brief)
+	if err != nil || r.MaxSize > 0 && info.Size > r.MaxSize {
+		return false
 	}
-	return m
+	m.Info, m.asks, m.remembered = info, asks, e
+	return true
 }
 
 func (c *Cache) byFile(id fileid.ID) *remembered {
@@ -188,14 +222,15 @@ func (c *Cache) use(e *remembered) {
 }
 
 // decode may run beside put: names that are there already stay where they are.
-func (r *cacheReader) decode(e *remembered) (*modinfo.Module, error) {
+func (r *cacheReader) decode(e *remembered, brief bool) (*modinfo.Module, asks, error) {
 	r.cache.mu.Lock()
 	names := r.cache.names.list
 	r.cache.mu.Unlock()
-	return r.decoder.decode(e.facts, names)
+	return r.decoder.decode(e.facts, names, brief)
 }
 
-func (c *Cache) put(e *remembered, m *modinfo.Module) {
+// put remembers what a module says, and gives its numbers.
+func (c *Cache) put(e *remembered, m *modinfo.Module) asks {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.facts, e.index = c.names.encode(m), indexSum(m)
@@ -207,6 +242,8 @@ func (c *Cache) put(e *remembered, m *modinfo.Module) {
 		c.byID[e.id] = e
 	}
 	c.changed = true
+	in := cursor{rest: e.facts, names: c.names.list}
+	return in.asks()
 }
 
 // Made gives the sum of the index files that were made from something, if it is known.

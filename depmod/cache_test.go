@@ -340,7 +340,9 @@ func FuzzCache(f *testing.F) {
 		data = binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 		c := ReadCache(data, "test")
 		for _, e := range c.byContent {
-			_, _ = (&cacheReader{cache: c}).decode(e) // a fault is as good as a miss
+			for _, brief := range []bool{false, true} {
+				_, _, _ = (&cacheReader{cache: c}).decode(e, brief) // a fault is as good as a miss
+			}
 		}
 	})
 }

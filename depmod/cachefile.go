@@ -31,7 +31,7 @@ import (
 //
 // Numbers are varints unless said otherwise, those with a size are little-endian. A
 // string is its length and its bytes.
-const cacheMagic = "kstage module facts 3\n"
+const cacheMagic = "kstage module facts 4\n"
 
 // mostNames bounds the names: they are only ever added to, as the facts of an entry
 // that is taken over refer to them by number.
@@ -180,24 +180,42 @@ func (t *nameTable) number(name string) uint64 {
 	return n
 }
 
-// The parts of the number that an import begins with.
+// importBind are the bits of an import's number that tell its Bind; the others are those
+// of the name.
 const (
-	importBind = 1<<2 - 1
-	importWide = 1 << 2
-	importName = 3 // from this bit on
+	importBind = 1<<importName - 1
+	importName = 2
 )
 
 // encode writes what a Scan uses of a module:
 //
+//	imports   their number, then of each name × 4 + bind: 4 bytes each
+//	exports   their number, then of each the name: 4 bytes each
 //	packing, unpacked size, class, data, machine
 //	fields    0 if there are none, else their number + 1; key, value: name, string
-//	exports   their number; name, CRC
-//	imports   their number; name × 8 + wide × 4 + bind: 4 bytes;
-//	          the lower half of the CRC, and the upper half if wide: 4 bytes each
+//	CRCs      0, or 1 and those of the imports and of the exports, 8 bytes each
+//
+// What most runs need, and what there is most of, comes first and has a fixed size.
 func (t *nameTable) encode(m *modinfo.Module) string {
 	var out []byte
 	add := func(v uint64) { out = binary.AppendUvarint(out, v) }
-	word := func(v uint32) { out = binary.LittleEndian.AppendUint32(out, v) }
+	word := func(v uint64) { out = binary.LittleEndian.AppendUint32(out, uint32(v)) }
+	var crcs []byte
+	known := uint64(0) // all of their bits
+	crc := func(v uint64) {
+		crcs = binary.LittleEndian.AppendUint64(crcs, v)
+		known |= v
+	}
+	word(uint64(len(m.Imports)))
+	for _, i := range m.Imports {
+		word(t.number(i.Name)<<importName | uint64(i.Bind))
+		crc(i.CRC)
+	}
+	word(uint64(len(m.Exports)))
+	for _, e := range m.Exports {
+		word(t.number(e.Name))
+		crc(e.CRC)
+	}
 	for _, v := range []uint64{uint64(m.Compression), uint64(m.Size), uint64(m.Class), uint64(m.Data), uint64(m.Machine)} {
 		add(v)
 	}
@@ -210,24 +228,25 @@ func (t *nameTable) encode(m *modinfo.Module) string {
 		add(t.number(f.Key))
 		out = appendString(out, f.Value)
 	}
-	add(uint64(len(m.Exports)))
-	for _, e := range m.Exports {
-		add(t.number(e.Name))
-		add(e.CRC)
+	if known == 0 {
+		add(0)
+		return string(out)
 	}
-	add(uint64(len(m.Imports)))
-	for _, i := range m.Imports {
-		head := uint32(t.number(i.Name))<<importName | uint32(i.Bind)
-		if i.CRC>>32 != 0 {
-			head |= importWide
-		}
-		word(head)
-		word(uint32(i.CRC))
-		if head&importWide != 0 {
-			word(uint32(i.CRC >> 32))
-		}
-	}
-	return string(out)
+	add(1)
+	return string(append(out, crcs...))
+}
+
+// asks is what a module asks of others and offers them, in the numbers of a cache's names.
+type asks struct{ imports, exports words }
+
+// words are numbers of 4 bytes.
+type words string
+
+func (w words) len() int { return len(w) / 4 }
+
+func (w words) at(i int) uint32 {
+	b := w[4*i : 4*i+4]
+	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 }
 
 // A decoder is the way back. It makes the lists of many modules out of few pieces of
@@ -253,30 +272,53 @@ func (p *pieces[T]) take(n int) []T {
 	return piece
 }
 
-func (d *decoder) decode(facts string, names []string) (*modinfo.Module, error) {
+// decode gives a module its facts. With brief it gets those that index files are made
+// from, and no imports and exports but in numbers.
+func (d *decoder) decode(facts string, names []string, brief bool) (*modinfo.Module, asks, error) {
 	in := cursor{rest: facts, names: names}
+	a := in.asks()
 	m := &modinfo.Module{Compression: modinfo.Compression(in.number()), Size: int64(in.number()),
 		Class: elf.Class(in.number()), Data: elf.Data(in.number()), Machine: elf.Machine(in.number())}
+	m.Fields = d.readFields(&in, brief)
+	if brief {
+		if in.bad {
+			return nil, asks{}, errCache
+		}
+		return m, a, nil
+	}
+	m.Exports, m.Imports = d.exports.take(a.exports.len()), d.imports.take(a.imports.len())
+	crc := func() uint64 { return 0 }
+	if in.number() != 0 {
+		crc = in.uint64
+	}
+	for i := range m.Imports {
+		head := a.imports.at(i)
+		m.Imports[i] = modinfo.Import{Name: in.name(uint64(head >> importName)), Bind: modinfo.Bind(head & importBind), CRC: crc()}
+	}
+	for i := range m.Exports {
+		m.Exports[i] = modinfo.Export{Name: in.name(uint64(a.exports.at(i))), CRC: crc()}
+	}
+	if in.bad || len(in.rest) > 0 {
+		return nil, asks{}, errCache
+	}
+	return m, a, nil
+}
+
+func (d *decoder) readFields(in *cursor, brief bool) []modinfo.Field {
 	switch n := in.number(); n {
 	case 0:
+		return nil
 	case 1:
-		m.Fields = []modinfo.Field{}
+		return []modinfo.Field{}
 	default:
-		m.Fields = d.fields.take(in.most(n - 1))
-		for i := range m.Fields {
-			m.Fields[i] = modinfo.Field{Key: in.name(in.number()), Value: in.string()}
+		fields := d.fields.take(in.most(n - 1))[:0]
+		for range cap(fields) {
+			if f := (modinfo.Field{Key: in.name(in.number()), Value: in.string()}); !brief || inIndex(f.Key) {
+				fields = append(fields, f)
+			}
 		}
+		return fields
 	}
-	m.Exports = d.exports.take(in.count())
-	for i := range m.Exports {
-		m.Exports[i] = modinfo.Export{Name: in.name(in.number()), CRC: in.number()}
-	}
-	m.Imports = d.imports.take(in.count())
-	in.imports(m.Imports)
-	if in.bad || len(in.rest) > 0 {
-		return nil, errCache
-	}
-	return m, nil
 }
 
 // A cursor takes a cache's file apart. After the first thing that is not there it is
@@ -331,24 +373,22 @@ func (c *cursor) digest() digest { return digest([]byte(c.fixed(sha256.Size))) }
 func (c *cursor) uint64() uint64 { return binary.LittleEndian.Uint64([]byte(c.fixed(8))) }
 func (c *cursor) string() string { return c.take(c.count()) }
 
-// imports fills list. They are most of what there is in a cache, and so are read with
-// care for the time it takes.
-func (c *cursor) imports(list []modinfo.Import) {
-	rest := []byte(c.rest)
-	for i := range list {
-		if len(rest) < 8 {
-			c.bad = true
-			return
-		}
-		head, crc := binary.LittleEndian.Uint32(rest), uint64(binary.LittleEndian.Uint32(rest[4:]))
-		rest = rest[8:]
-		if head&importWide != 0 && len(rest) >= 4 {
-			crc |= uint64(binary.LittleEndian.Uint32(rest)) << 32
-			rest = rest[4:]
-		}
-		list[i] = modinfo.Import{Name: c.name(uint64(head >> importName)), Bind: modinfo.Bind(head & importBind), CRC: crc}
+func (c *cursor) asks() asks { return asks{imports: c.words(importName), exports: c.words(0)} }
+
+// words takes numbers of names, of which each stands above so many bits.
+func (c *cursor) words(bits int) words {
+	n := c.take(4)
+	if len(n) < 4 {
+		return ""
 	}
-	c.rest = c.rest[len(c.rest)-len(rest):]
+	w := words(c.take(4 * int(words(n).at(0))))
+	for i := range w.len() {
+		if w.at(i)>>bits >= uint32(len(c.names)) {
+			c.bad = true
+			return ""
+		}
+	}
+	return w
 }
 
 func (c *cursor) name(n uint64) string {

@@ -151,10 +151,10 @@ type exported struct {
 
 // sortedSymbols leaves out the kernel's own symbols, which no module offers.
 func (t *Tree) sortedSymbols() symbolList {
-	list := make(symbolList, 0, len(t.symbols))
-	for name, o := range t.symbols {
+	list := make(symbolList, 0, len(t.symbols.owners))
+	for i, o := range t.symbols.owners {
 		if o.module != nil {
-			list = append(list, exported{hashedName(name, symbolBuckets), o.module})
+			list = append(list, exported{hashedName(t.symbols.names[i], symbolBuckets), o.module})
 		}
 	}
 	slices.SortFunc(list, func(a, b exported) int { return a.compare(b.hashed) })

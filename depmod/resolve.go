@@ -4,16 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/kstage/kstage/modinfo"
 )
-
-// owner tells who offers a symbol; the kernel's own have no module.
-type owner struct {
-	module *Module
-	crc    uint64
-}
 
 // A need is a module that another one needs, and the first symbol it needs
 // from there.
@@ -22,38 +15,9 @@ type need struct {
 	symbol string
 }
 
-// symbolTable maps every exported symbol to its owner; of several owners the
-// last in module order has it, before the kernel.
-func (t *Tree) symbolTable(kernel *KernelSymbols, prefix byte) map[string]owner {
-	size := 0
-	if kernel != nil {
-		size = len(kernel.crcs)
-	}
-	for _, m := range t.Modules {
-		if m.Info != nil {
-			size += len(m.Info.Exports)
-		}
-	}
-	table := make(map[string]owner, size)
-	if kernel != nil {
-		for name, crc := range kernel.crcs {
-			table[name] = owner{crc: crc}
-		}
-	}
-	for _, m := range t.Modules {
-		if m.Info == nil {
-			continue
-		}
-		for _, e := range m.Info.Exports {
-			table[dropPrefix(e.Name, prefix)] = owner{m, e.CRC}
-		}
-	}
-	return table
-}
-
 // resolve finds out what each module needs.
 func (t *Tree) resolve(o Options) error {
-	t.symbols = t.symbolTable(o.Kernel, o.Prefix)
+	t.symbols = t.symbolTable(o)
 	for i, m := range t.Modules {
 		m.index = i
 	}
@@ -79,26 +43,40 @@ func (t *Tree) directDeps(m *Module, o Options) {
 	if m.Info == nil {
 		return
 	}
+	if m.remembered != nil && o.numbered() {
+		for i := range m.asks.imports.len() {
+			head := m.asks.imports.at(i)
+			if from := t.symbols.numbered(head >> importName); from.module != nil && head&importBind != uint32(modinfo.ExtNamed) {
+				m.needs(from.module, undotted(t.symbols.names[head>>importName]))
+			}
+		}
+		return
+	}
 	for _, imp := range m.Info.Imports {
 		if imp.Bind == modinfo.ExtNamed {
 			continue // kmod does not read the extended table
 		}
-		// PowerPC names functions with a leading dot, exports lack it
-		name := dropPrefix(strings.TrimPrefix(imp.Name, "."), o.Prefix)
-		from, known := t.symbols[name]
+		name := dropPrefix(undotted(imp.Name), o.Prefix)
+		from := t.symbols.owner(name)
 		if o.Kernel != nil && o.Check && imp.Bind != modinfo.Weak {
-			t.check(m, imp, from, known, o.Kernel.Versions)
+			t.check(m, imp, from, o.Kernel.Versions)
 		}
-		if from.module != nil && !slices.ContainsFunc(m.direct, func(n need) bool { return n.module == from.module }) {
-			m.direct = append(m.direct, need{from.module, name})
+		if from.module != nil {
+			m.needs(from.module, name)
 		}
 	}
 }
 
+func (m *Module) needs(other *Module, symbol string) {
+	if !slices.ContainsFunc(m.direct, func(n need) bool { return n.module == other }) {
+		m.direct = append(m.direct, need{other, symbol})
+	}
+}
+
 // check reports a symbol that nobody has, or has in another version.
-func (t *Tree) check(m *Module, imp modinfo.Import, from owner, known, versions bool) {
+func (t *Tree) check(m *Module, imp modinfo.Import, from owner, versions bool) {
 	switch {
-	case !known:
+	case !from.known:
 		t.Problems = append(t.Problems, Problem{Rule: RuleSymbol, Severity: Warning, Path: m.Path, symbol: imp.Name,
 			Text: "needs unknown symbol " + imp.Name})
 	case versions && from.crc != imp.CRC:

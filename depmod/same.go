@@ -8,7 +8,6 @@ import (
 	"path"
 	"slices"
 
-	"github.com/kstage/kstage/internal/fileid"
 	"github.com/kstage/kstage/modinfo"
 )
 
@@ -19,8 +18,7 @@ type Sum = digest
 func indexSum(m *modinfo.Module) digest {
 	var b []byte
 	for _, f := range m.Fields {
-		switch f.Key {
-		case "alias", "softdep", "weakdep":
+		if inIndex(f.Key) {
 			b = appendString(appendString(b, f.Key), f.Value)
 		}
 	}
@@ -34,6 +32,9 @@ func indexSum(m *modinfo.Module) digest {
 	}
 	return sha256.Sum256(b)
 }
+
+// inIndex tells whether a field of .modinfo gets into an index.
+func inIndex(key string) bool { return key == "alias" || key == "softdep" || key == "weakdep" }
 
 // mayBeSame tells whether it can be known without looking into the modules what the
 // index is made from.
@@ -49,23 +50,24 @@ func (t *Tree) madeFrom(ctx context.Context, fsys fs.FS, o Options) (Sum, error)
 	o.Cache.loading.Wait()
 	for i, m := range t.Modules {
 		if e := o.Cache.unchanged(m); e != nil {
-			sums[i] = e.index
+			sums[i], m.remembered = e.index, e
 		} else {
 			changed = append(changed, m)
 		}
 	}
-	if err := t.readModules(ctx, o, changed); err != nil {
+	if err := t.readModules(ctx, o, changed, false); err != nil {
 		return Sum{}, err
 	}
 	h := sha256.New()
 	b := appendString([]byte{byte(t.compat), t.prefix}, t.Dir)
+	h.Write(b)
 	for i, m := range t.Modules {
 		if m.Info != nil {
 			sums[i] = indexSum(m.Info)
 		}
-		b = append(appendString(b, m.Path), sums[i][:]...)
+		b = append(appendString(b[:0], m.Path), sums[i][:]...)
+		h.Write(b)
 	}
-	h.Write(b)
 	for _, l := range t.lists() {
 		data, err := readList(fsys, path.Join(t.Dir, l.name))
 		if err != nil {
@@ -75,21 +77,6 @@ func (t *Tree) madeFrom(ctx context.Context, fsys fs.FS, o Options) (Sum, error)
 		h.Write(data)
 	}
 	return Sum(h.Sum(nil)), nil
-}
-
-// unchanged gives the entry of a module whose file is still what it was, and notes when
-// that was modified.
-func (c *Cache) unchanged(m *Module) *remembered {
-	info, err := m.file.stat()
-	if err != nil {
-		return nil
-	}
-	id, ok := fileid.Of(info)
-	if !ok {
-		return nil
-	}
-	m.modified = info.ModTime()
-	return c.byFile(id)
 }
 
 // hasLists tells whether all the lists are the tree's own.

@@ -3,8 +3,6 @@ package depmod
 import (
 	"bytes"
 	"iter"
-	"maps"
-	"slices"
 	"strings"
 )
 
@@ -64,16 +62,6 @@ func (t *Tree) orderOf(modules []*Module) {
 // File is where the module's file is in the file system it was found in, free of
 // links.
 func (m *Module) File() string { return m.file.real }
-
-// Owner is the module that other modules get a symbol from, nil when no module
-// offers it.
-func (t *Tree) Owner(symbol string) *Module { return t.symbols[symbol].module }
-
-// Symbols are the names of all symbols that modules offer, sorted.
-func (t *Tree) Symbols() []string {
-	names := slices.Sorted(maps.Keys(t.symbols))
-	return slices.DeleteFunc(names, func(name string) bool { return t.symbols[name].module == nil })
-}
 
 // BuiltIn lists the modules that are part of the kernel, as modules.builtin has
 // them: kernel/lib/crc16.ko. known is false when the tree does not tell.

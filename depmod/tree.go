@@ -1,11 +1,9 @@
 package depmod
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"runtime"
@@ -31,7 +29,7 @@ type Tree struct {
 
 	compat                      int
 	prefix                      byte
-	symbols                     map[string]owner
+	symbols                     *symbols
 	order, builtin, builtinInfo source
 }
 
@@ -42,13 +40,15 @@ type Module struct {
 	Info *modinfo.Module // nil when the file could not be read
 	Deps []*Module       // all it needs, also indirectly; users before the used
 
-	file     found
-	modified time.Time
-	err      error // why Info is nil
-	direct   []need
-	index    int // place in Tree.Modules
-	users    int
-	rank     int // topological number; users have lower ones
+	file       found
+	remembered *remembered // in the cache; nil if it is not
+	asks       asks        // if it is
+	modified   time.Time
+	err        error // why Info is nil
+	direct     []need
+	index      int // place in Tree.Modules
+	users      int
+	rank       int // topological number; users have lower ones
 }
 
 // Direct yields the modules that m itself needs, in order of first use, each
@@ -72,6 +72,8 @@ type Options struct {
 	// Same, if set, is told what the index files will be made from, where the Cache
 	// knows enough, and says whether there are files that were made from the same. Then
 	// Scan is at an end: modules have no Info and no Deps, and there are no Files.
+	// Otherwise the tree is only good for its Files: there is no more in the Info of a
+	// module that the Cache knows than these need.
 	Same func(from Sum) bool
 	// Progress, if set, is called now and then with the number of modules read.
 	Progress func(done, total int)
@@ -128,7 +130,7 @@ func Scan(ctx context.Context, fsys fs.FS, dir string, o Options) (*Tree, error)
 			return t, nil
 		}
 	}
-	if err := t.readModules(ctx, o, t.unread()); err != nil {
+	if err := t.readModules(ctx, o, t.unread(), o.mayBeSame()); err != nil {
 		return nil, err
 	}
 	if err := t.readLists(fsys, o); err != nil {
@@ -219,9 +221,9 @@ func (t *Tree) takeFiles(o Options) error {
 	return nil
 }
 
-// readModules reads the facts of modules, several at once. What each worker finds
-// lands at the module's own place, so timing decides nothing.
-func (t *Tree) readModules(ctx context.Context, o Options, modules []*Module) error {
+// readModules reads the facts of modules, several at once; with brief those of the index
+// files. What each worker finds lands at the module's own place, so timing decides nothing.
+func (t *Tree) readModules(ctx context.Context, o Options, modules []*Module, brief bool) error {
 	workers := o.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -233,15 +235,14 @@ func (t *Tree) readModules(ctx context.Context, o Options, modules []*Module) er
 	var wg sync.WaitGroup
 	for range min(workers, len(modules)) {
 		wg.Go(func() {
-			r := cacheReader{cache: o.Cache}
+			r := cacheReader{cache: o.Cache, brief: brief}
 			r.MaxSize, r.WithoutCRCs = o.MaxModuleSize, o.Kernel == nil || !o.Kernel.Versions
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= len(modules) {
 					return
 				}
-				m := modules[i]
-				m.Info, m.modified, m.err = readModule(&r, &m.file)
+				modules[i].err = r.readModule(modules[i])
 				if n := done.Add(1); o.Progress != nil {
 					o.Progress(int(n), len(modules))
 				}
@@ -250,33 +251,6 @@ func (t *Tree) readModules(ctx context.Context, o Options, modules []*Module) er
 	}
 	wg.Wait()
 	return ctx.Err()
-}
-
-// readModule reads what a module says, and when its file was modified.
-func readModule(r *cacheReader, file *found) (*modinfo.Module, time.Time, error) {
-	if m, info := r.unchanged(file); m != nil {
-		return m, info.ModTime(), nil
-	}
-	f, err := file.fsys.Open(file.real)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	at, ok := f.(io.ReaderAt)
-	if !ok {
-		b, err := io.ReadAll(f)
-		if err != nil {
-			return nil, time.Time{}, err
-		}
-		m, err := r.Read(bytes.NewReader(b), int64(len(b)))
-		return m, info.ModTime(), err
-	}
-	m, err := r.read(at, info, file.real)
-	return m, info.ModTime(), err
 }
 
 // moduleHint is the way out for a module that cannot be read.
