@@ -19,7 +19,7 @@ import (
 // that stand in for kmod's.
 var writtenByHand = map[string]bool{"depmod": true, "modinfo": true}
 
-func newMan() *cobra.Command {
+func newMan(*ui) *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIR",
 		Short:  "Write the manual pages into a directory",
