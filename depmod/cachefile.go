@@ -258,19 +258,26 @@ type decoder struct {
 }
 
 // pieces gives slices of its memory away.
-type pieces[T any] struct{ rest []T }
+type pieces[T any] struct {
+	memory []T
+	left   int // the last of it
+}
 
 func (p *pieces[T]) take(n int) []T {
 	if n == 0 {
 		return nil
 	}
-	if n > len(p.rest) {
-		p.rest = make([]T, max(n, 2048))
+	if n > p.left {
+		p.memory = make([]T, max(n, 2048))
+		p.left = len(p.memory)
 	}
-	piece := p.rest[:n:n]
-	p.rest = p.rest[n:]
-	return piece
+	from := len(p.memory) - p.left
+	p.left -= n
+	return p.memory[from : from+n : from+n]
 }
+
+// giveBack takes the last n of the last slice back. They must not have been used.
+func (p *pieces[T]) giveBack(n int) { p.left += n }
 
 // decode gives a module its facts. With brief it gets those that index files are made
 // from, and no imports and exports but in numbers.
@@ -311,13 +318,15 @@ func (d *decoder) readFields(in *cursor, brief bool) []modinfo.Field {
 	case 1:
 		return []modinfo.Field{}
 	default:
-		fields := d.fields.take(in.most(n - 1))[:0]
-		for range cap(fields) {
+		all := d.fields.take(in.most(n - 1))
+		fields := all[:0]
+		for range all {
 			if f := (modinfo.Field{Key: in.name(in.number()), Value: in.string()}); !brief || inIndex(f.Key) {
 				fields = append(fields, f)
 			}
 		}
-		return fields
+		d.fields.giveBack(len(all) - len(fields))
+		return slices.Clip(fields)
 	}
 }
 
