@@ -32,6 +32,7 @@ type Cache struct {
 	names     nameTable
 	made      []made // latest first
 	changed   bool
+	rest      *cacheRest
 }
 
 type digest = [sha256.Size]byte
@@ -44,12 +45,14 @@ const mostMade = 8
 
 // remembered is what one content says.
 type remembered struct {
-	content digest
-	id      fileid.ID // zero when it cannot be trusted
-	index   digest    // of what an index takes of the facts
-	full    bool      // read without WithoutCRCs
-	age     uint64    // how many times the cache was written since it was asked for
-	facts   string    // see cachefile.go
+	content  digest
+	id       fileid.ID // zero when it cannot be trusted
+	index    digest    // of what an index takes of the facts
+	full     bool      // read without WithoutCRCs
+	age      uint64    // how many times the cache was written since it was asked for
+	facts    string    // see encode
+	rest     string    // likewise; "" until the rest of the file is read
+	restSize int
 }
 
 // oldest is after how many runs without use an entry goes.
@@ -62,20 +65,20 @@ const mostPacked = 64 << 20
 // program, or another version of it, may see other facts in a module, and does not
 // take its.
 func NewCache(program string) *Cache {
-	return &Cache{program: program, now: time.Now, byID: make(map[fileid.ID]*remembered), byContent: make(map[digest]*remembered)}
+	return &Cache{program: program, now: time.Now, byID: make(map[fileid.ID]*remembered), byContent: make(map[digest]*remembered), rest: new(cacheRest)}
 }
 
-// LoadCache is [ReadCache] of what read returns, which goes on when it has returned: a
-// [Scan] first looks for the modules. An error of read makes an empty cache.
-func LoadCache(read func() ([]byte, error), program string) *Cache {
+// LoadCache is [ReadCache] of the file that open opens, which goes on when it has
+// returned: a [Scan] first looks for the modules. An error of open makes an empty cache.
+func LoadCache(open func() (fs.File, error), program string) *Cache {
 	c := NewCache(program)
 	c.loading.Go(func() {
-		data, err := read()
+		f, err := open()
 		if err != nil {
 			return
 		}
-		loaded := ReadCache(data, program)
-		c.byID, c.byContent, c.names, c.made = loaded.byID, loaded.byContent, loaded.names, loaded.made
+		loaded := ReadCache(f, program)
+		c.byID, c.byContent, c.names, c.made, c.rest = loaded.byID, loaded.byContent, loaded.names, loaded.made, loaded.rest
 	})
 	return c
 }
@@ -90,7 +93,7 @@ func (c *Cache) Changed() bool {
 type cacheReader struct {
 	modinfo.Reader
 	cache   *Cache // may be nil
-	brief   bool   // see decode
+	brief   bool   // only what index files need
 	file    bytes.Buffer
 	decoder decoder
 }
@@ -165,7 +168,7 @@ func (r *cacheReader) read(m *Module, f io.ReaderAt, info fs.FileInfo) (err erro
 		return err
 	}
 	content := digest(sha256.Sum256(r.file.Bytes()))
-	if r.take(m, r.cache.find(content, id), false) {
+	if r.take(m, r.cache.find(content, id), r.brief) {
 		return nil
 	}
 	if m.Info, err = r.Read(bytes.NewReader(r.file.Bytes()), int64(r.file.Len())); err == nil {
@@ -226,14 +229,19 @@ func (r *cacheReader) decode(e *remembered, brief bool) (*modinfo.Module, asks, 
 	r.cache.mu.Lock()
 	names := r.cache.names.list
 	r.cache.mu.Unlock()
-	return r.decoder.decode(e.facts, names, brief)
+	if brief {
+		return r.decoder.brief(e.facts, names)
+	}
+	r.cache.rest.read()
+	return r.decoder.whole(e.facts, e.rest, names)
 }
 
 // put remembers what a module says, and gives its numbers.
 func (c *Cache) put(e *remembered, m *modinfo.Module) asks {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e.facts, e.index = c.names.encode(m), indexSum(m)
+	e.facts, e.rest = c.names.encode(m)
+	e.index = indexSum(m)
 	if old := c.byContent[e.content]; old != nil {
 		delete(c.byID, old.id)
 	}

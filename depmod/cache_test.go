@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -62,6 +63,16 @@ func written(t *testing.T, fsys fs.FS, o Options) map[string]string {
 	return out
 }
 
+// cacheOf reads a cache from a file with that content.
+func cacheOf(t *testing.T, data []byte, program string) *Cache {
+	t.Helper()
+	f, err := fstest.MapFS{"cache": {Data: data}}.Open("cache")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ReadCache(f, program)
+}
+
 // later is a cache's way to the next run.
 func later(t *testing.T, c *Cache, now func() time.Time) *Cache {
 	t.Helper()
@@ -69,7 +80,8 @@ func later(t *testing.T, c *Cache, now func() time.Time) *Cache {
 	if _, err := c.WriteTo(&b); err != nil {
 		t.Fatal(err)
 	}
-	next := ReadCache(b.Bytes(), c.program)
+	next := cacheOf(t, b.Bytes(), c.program)
+	t.Cleanup(func() { next.Close() })
 	if len(next.byContent) == 0 {
 		t.Fatal("the cache was not read")
 	}
@@ -276,22 +288,39 @@ func TestCacheDamage(t *testing.T) {
 	if _, err := c.WriteTo(&b); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(ReadCache(b.Bytes(), "test").byContent); n != 2 {
+	if n := len(cacheOf(t, b.Bytes(), "test").byContent); n != 2 {
 		t.Fatalf("%d modules, not 2", n)
 	}
-	if n := len(ReadCache(b.Bytes(), "other").byContent); n != 0 {
+	if n := len(cacheOf(t, b.Bytes(), "other").byContent); n != 0 {
 		t.Errorf("%d modules of another program were taken", n)
 	}
+	known := func(data []byte, brief bool) (n int) {
+		c := cacheOf(t, data, "test")
+		for _, e := range c.byContent {
+			if _, _, err := (&cacheReader{cache: c}).decode(e, brief); err == nil {
+				n++
+			}
+		}
+		return n
+	}
+	if brief, whole := known(b.Bytes(), true), known(b.Bytes(), false); brief != 2 || whole != 2 {
+		t.Fatalf("%d modules in brief, %d as a whole, not 2", brief, whole)
+	}
+	head := startSize + int(binary.LittleEndian.Uint64(b.Bytes()[startSize-16:]))
 	for i := range b.Len() {
 		damaged := bytes.Clone(b.Bytes())
 		damaged[i] ^= 0x55
-		for _, data := range [][]byte{damaged, b.Bytes()[:i]} {
-			if n := len(ReadCache(data, "test").byContent); n != 0 {
-				t.Fatalf("byte %d: %d modules were taken", i, n)
-			}
+		if n := known(damaged, true); i < head && n != 0 {
+			t.Fatalf("byte %d: %d modules were taken", i, n)
+		}
+		if n := known(damaged, false); n != 0 {
+			t.Fatalf("byte %d: %d modules were taken as a whole", i, n)
+		}
+		if n := known(b.Bytes()[:i], true); n != 0 {
+			t.Fatalf("%d bytes: %d modules were taken", i, n)
 		}
 	}
-	damaged := ReadCache(b.Bytes()[1:], "test")
+	damaged := cacheOf(t, b.Bytes()[1:], "test")
 	if diff := cmp.Diff(plain, written(t, os.DirFS(root), Options{Cache: damaged})); diff != "" {
 		t.Error(diff)
 	}
@@ -316,7 +345,7 @@ func TestCacheForgets(t *testing.T) {
 		if _, err := c.WriteTo(&b); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(ReadCache(b.Bytes(), "test").byContent); n != want {
+		if n := len(cacheOf(t, b.Bytes(), "test").byContent); n != want {
 			t.Errorf("run %d: %d modules, not %d", run, n, want)
 		}
 	}
@@ -334,11 +363,15 @@ func FuzzCache(f *testing.F) {
 	if _, err := c.WriteTo(&b); err != nil {
 		f.Fatal(err)
 	}
-	f.Add(b.Bytes()[:b.Len()-4])
-	f.Add([]byte(cacheMagic + "\x04test\xff\xff\x3f"))
-	f.Fuzz(func(_ *testing.T, data []byte) {
+	head := startSize + int(binary.LittleEndian.Uint64(b.Bytes()[startSize-16:]))
+	f.Add(b.Bytes()[startSize:head-4], b.Bytes()[head:b.Len()-4])
+	f.Add([]byte("\x04test\xff\xff\x3f"), []byte{})
+	f.Fuzz(func(t *testing.T, head, rest []byte) {
+		data := binary.LittleEndian.AppendUint64([]byte(cacheMagic), uint64(len(head)+4))
+		data = append(binary.LittleEndian.AppendUint64(data, uint64(len(rest)+4)), head...)
 		data = binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
-		c := ReadCache(data, "test")
+		data = binary.LittleEndian.AppendUint32(append(data, rest...), crc32.Checksum(rest, castagnoli))
+		c := cacheOf(t, data, "test")
 		for _, e := range c.byContent {
 			for _, brief := range []bool{false, true} {
 				_, _, _ = (&cacheReader{cache: c}).decode(e, brief) // a fault is as good as a miss

@@ -45,27 +45,28 @@ func (o *Options) mayBeSame() bool {
 // madeFrom finds out what the index files will be made from; the zero Sum where that is
 // not known. It reads what has changed.
 func (t *Tree) madeFrom(ctx context.Context, fsys fs.FS, o Options) (Sum, error) {
-	sums := make([]digest, len(t.Modules))
 	var changed []*Module
 	o.Cache.loading.Wait()
-	for i, m := range t.Modules {
-		if e := o.Cache.unchanged(m); e != nil {
-			sums[i], m.remembered = e.index, e
-		} else {
+	for _, m := range t.Modules {
+		if m.remembered = o.Cache.unchanged(m); m.remembered == nil {
 			changed = append(changed, m)
 		}
 	}
-	if err := t.readModules(ctx, o, changed, false); err != nil {
+	if err := t.readModules(ctx, o, changed, true); err != nil {
 		return Sum{}, err
 	}
 	h := sha256.New()
 	b := appendString([]byte{byte(t.compat), t.prefix}, t.Dir)
 	h.Write(b)
-	for i, m := range t.Modules {
-		if m.Info != nil {
-			sums[i] = indexSum(m.Info)
+	for _, m := range t.Modules {
+		var sum digest
+		switch {
+		case m.remembered != nil:
+			sum = m.remembered.index
+		case m.Info != nil:
+			sum = indexSum(m.Info)
 		}
-		b = append(appendString(b[:0], m.Path), sums[i][:]...)
+		b = append(appendString(b[:0], m.Path), sum[:]...)
 		h.Write(b)
 	}
 	for _, l := range t.lists() {

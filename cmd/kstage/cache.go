@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -20,10 +18,6 @@ import (
 // cacheVariable names the directory of the caches instead of the user's own; "off"
 // keeps none.
 const cacheVariable = "KSTAGE_CACHE"
-
-// mostCache is the largest file of a cache that is read, in bytes; that of 3,103 modules
-// has three million.
-const mostCache = 256 << 20
 
 // moduleCache is the cache of the modules of one kernel version. It only ever saves
 // time: whatever goes wrong with it, the modules are read.
@@ -80,32 +74,17 @@ func openModuleCache(version string) *moduleCache {
 		dir = filepath.Join(user, "kstage")
 	}
 	file := filepath.Join(dir, "modules-"+version)
-	read := func() ([]byte, error) { return readCache(file) }
-	return &moduleCache{path: file, facts: depmod.LoadCache(read, thisProgram())}
-}
-
-// readCache is os.ReadFile for a file of at most mostCache bytes.
-func readCache(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && info.Size() > mostCache {
-		err = errors.New("too large")
-	}
-	if err != nil {
-		return nil, err
-	}
-	data := make([]byte, info.Size())
-	_, err = io.ReadFull(f, data)
-	return data, err
+	open := func() (fs.File, error) { return os.Open(file) }
+	return &moduleCache{path: file, facts: depmod.LoadCache(open, thisProgram())}
 }
 
 // save writes the cache for the next run, if there is anything new in it.
 func (c *moduleCache) save() {
-	if c.path == "" || !c.facts.Changed() {
+	if c.path == "" {
+		return
+	}
+	defer c.facts.Close()
+	if !c.facts.Changed() {
 		return
 	}
 	if os.MkdirAll(filepath.Dir(c.path), 0o700) != nil {
