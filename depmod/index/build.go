@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -83,11 +84,13 @@ func (b *Builder) WriteTo(w io.Writer) (int64, error) {
 	})
 	t := trie{entries: b.entries, nodes: make([]buildNode, 0, len(b.entries)*3/2)}
 	t.add(0, len(t.entries), 0)
-	sequence := t.sequence(b.Layout)
-	if err := t.place(sequence); err != nil {
+	if b.Layout == PostOrder {
+		t.order = t.appendPostOrder(make([]uint32, 0, len(t.nodes)), 0)
+	}
+	if err := t.place(); err != nil {
 		return 0, err
 	}
-	return t.write(w, sequence)
+	return t.write(w)
 }
 
 // trie is the tree of the entries, sorted by key. Its nodes stand in
@@ -97,18 +100,25 @@ func (b *Builder) WriteTo(w io.Writer) (int64, error) {
 type trie struct {
 	entries []entry
 	nodes   []buildNode
+	order   []uint32 // numbers of the nodes as they follow in the file; nil in pre-order
 }
 
 // There are as many nodes as half the memory of an index that is being made, so its
 // numbers are no larger than they have to be.
 type buildNode struct {
-	prefix    string // part of the key of one of the entries
-	from, to  uint32 // entries whose key ends here
+	from, to  uint32 // entries whose key ends here; from is the first of the subtree
 	end       uint32 // number of the node behind this one's subtree
 	offset    uint32 // in the file
-	children  uint16
-	label     byte // character that leads here from the parent
-	lastLabel byte // of the children
+	depth     uint16 // of the prefix, in the keys of the subtree
+	prefix    uint16 // its length
+	children  uint8  // of which there are 127 at most
+	label     byte   // character that leads here from the parent
+	lastLabel byte   // of the children
+}
+
+// prefix is part of the key of each entry of the subtree.
+func (t *trie) prefix(n *buildNode) string {
+	return t.entries[n.from].key[n.depth:][:n.prefix]
 }
 
 // add appends the subtree for entries[from:to], whose keys agree in their
@@ -117,8 +127,9 @@ func (t *trie) add(from, to, depth int) {
 	n := buildNode{from: uint32(from)}
 	if depth > 0 {
 		n.label = t.entries[from].key[depth-1]
-		n.prefix = commonPrefix(t.entries[from].key[depth:], t.entries[to-1].key[depth:])
-		depth += len(n.prefix)
+		n.depth = uint16(depth)
+		n.prefix = uint16(commonPrefix(t.entries[from].key[depth:], t.entries[to-1].key[depth:]))
+		depth += int(n.prefix)
 	}
 	for from < to && len(t.entries[from].key) == depth {
 		from++
@@ -128,10 +139,7 @@ func (t *trie) add(from, to, depth int) {
 	t.nodes = append(t.nodes, n)
 	for from < to {
 		c := t.entries[from].key[depth]
-		next := from + 1
-		for next < to && t.entries[next].key[depth] == c {
-			next++
-		}
+		next := t.behind(from, to, depth)
 		t.add(from, next, depth+1)
 		t.nodes[self].children++
 		t.nodes[self].lastLabel = c
@@ -140,24 +148,33 @@ func (t *trie) add(from, to, depth int) {
 	t.nodes[self].end = uint32(len(t.nodes))
 }
 
-func commonPrefix(a, b string) string {
+// behind finds the first of entries[from:to] that has another character at depth than the
+// first. Its steps double, as there may be one or thousands.
+func (t *trie) behind(from, to, depth int) int {
+	c := t.entries[from].key[depth]
+	step := 1
+	for from+step < to && t.entries[from+step].key[depth] == c {
+		from += step
+		step *= 2
+	}
+	rest := t.entries[from+1 : min(from+step, to)]
+	return from + 1 + sort.Search(len(rest), func(i int) bool { return rest[i].key[depth] != c })
+}
+
+func commonPrefix(a, b string) int {
 	i := 0
 	for i < len(a) && i < len(b) && a[i] == b[i] {
 		i++
 	}
-	return a[:i]
+	return i
 }
 
-// sequence lists the numbers of the nodes as they follow in the file.
-func (t *trie) sequence(layout Layout) []uint32 {
-	seq := make([]uint32, 0, len(t.nodes))
-	if layout == PostOrder {
-		return t.appendPostOrder(seq, 0)
+// number is that of the node that is the nth in the file.
+func (t *trie) number(n int) uint32 {
+	if t.order == nil {
+		return uint32(n)
 	}
-	for i := range t.nodes {
-		seq = append(seq, uint32(i))
-	}
-	return seq
+	return t.order[n]
 }
 
 func (t *trie) appendPostOrder(seq []uint32, i uint32) []uint32 {
@@ -168,9 +185,10 @@ func (t *trie) appendPostOrder(seq []uint32, i uint32) []uint32 {
 }
 
 // place gives each node its offset.
-func (t *trie) place(sequence []uint32) error {
+func (t *trie) place() error {
 	offset := int64(headerSize)
-	for _, i := range sequence {
+	for n := range t.nodes {
+		i := t.number(n)
 		t.nodes[i].offset = uint32(offset)
 		offset += t.size(i)
 	}
@@ -183,8 +201,8 @@ func (t *trie) place(sequence []uint32) error {
 // size is the number of bytes of a node in the file.
 func (t *trie) size(i uint32) (size int64) {
 	n := &t.nodes[i]
-	if n.prefix != "" {
-		size += int64(len(n.prefix)) + 1
+	if n.prefix > 0 {
+		size += int64(n.prefix) + 1
 	}
 	if n.children > 0 {
 		first := t.nodes[i+1].label
@@ -203,7 +221,7 @@ func (t *trie) size(i uint32) (size int64) {
 func (t *trie) offsetWord(i uint32) uint32 {
 	n := &t.nodes[i]
 	word := n.offset
-	if n.prefix != "" {
+	if n.prefix > 0 {
 		word |= hasPrefix
 	}
 	if n.children > 0 {
@@ -215,15 +233,15 @@ func (t *trie) offsetWord(i uint32) uint32 {
 	return word
 }
 
-func (t *trie) write(w io.Writer, sequence []uint32) (written int64, err error) {
+func (t *trie) write(w io.Writer) (written int64, err error) {
 	const enough = 1 << 16
 	buf := make([]byte, 0, 2*enough)
 	buf = binary.BigEndian.AppendUint32(buf, magic)
 	buf = binary.BigEndian.AppendUint32(buf, version)
 	buf = binary.BigEndian.AppendUint32(buf, t.offsetWord(0))
-	for at, i := range sequence {
-		buf = t.appendNode(buf, i)
-		if len(buf) < enough && at < len(sequence)-1 {
+	for i := range t.nodes {
+		buf = t.appendNode(buf, t.number(i))
+		if len(buf) < enough && i < len(t.nodes)-1 {
 			continue
 		}
 		n, err := w.Write(buf)
@@ -238,8 +256,8 @@ func (t *trie) write(w io.Writer, sequence []uint32) (written int64, err error) 
 
 func (t *trie) appendNode(buf []byte, i uint32) []byte {
 	n := &t.nodes[i]
-	if n.prefix != "" {
-		buf = append(append(buf, n.prefix...), 0)
+	if n.prefix > 0 {
+		buf = append(append(buf, t.prefix(n)...), 0)
 	}
 	if n.children > 0 {
 		next := t.nodes[i+1].label
