@@ -240,7 +240,7 @@ func (r *cacheReader) decode(e *remembered, brief bool) (*modinfo.Module, asks, 
 func (c *Cache) put(e *remembered, m *modinfo.Module) asks {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e.facts, e.rest = c.names.encode(m)
+	e.facts, e.rest = c.names.encode(m, e.full)
 	e.index = indexSum(m)
 	if old := c.byContent[e.content]; old != nil {
 		delete(c.byID, old.id)

@@ -259,7 +259,7 @@ func TestCacheLab(t *testing.T) {
 	dir := "lib/modules/" + kotest.LabVersion(t)
 	c := NewCache("test")
 	scan := func() []*Module {
-		tree, err := Scan(context.Background(), os.DirFS(root), dir, Options{Cache: c})
+		tree, err := Scan(context.Background(), os.DirFS(root), dir, Options{Cache: c, Kernel: &KernelSymbols{Versions: true}})
 		if err != nil {
 			t.Fatal(err)
 		}

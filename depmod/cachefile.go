@@ -202,8 +202,10 @@ func (c *Cache) WriteTo(w io.Writer) (int64, error) {
 	out.add(binary.LittleEndian.AppendUint64(start, uint64(rest)))
 	out.head(c, kept)
 	out.sum = 0
+	var room []byte
 	for _, e := range kept {
-		out.add([]byte(e.rest))
+		room = append(room[:0], e.rest...)
+		out.add(room)
 	}
 	out.end()
 	return out.written, buffered.Flush()

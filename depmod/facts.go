@@ -10,27 +10,6 @@ import (
 	"github.com/kstage/kstage/modinfo"
 )
 
-// A nameTable gives names numbers.
-type nameTable struct {
-	list    []string
-	numbers map[string]uint64 // of list; made when the first name is added
-}
-
-func (t *nameTable) number(name string) uint64 {
-	if t.numbers == nil {
-		t.numbers = make(map[string]uint64, len(t.list))
-		for i, name := range t.list {
-			t.numbers[name] = uint64(i)
-		}
-	}
-	n, ok := t.numbers[name]
-	if !ok {
-		n = uint64(len(t.list))
-		t.numbers[name], t.list = n, append(t.list, name)
-	}
-	return n
-}
-
 // importBind are the bits of an import's number that tell its Bind; the others are those
 // of the name.
 const (
@@ -52,16 +31,16 @@ const (
 //	fields    0 if there are none, else their number + 1; of each the key: name;
 //	          and the value, string, of those that do not get into an index
 //	CRCs      their size, which is 0, 4 or 8 bytes, and those of the imports and of the
-//	          exports
-func (t *nameTable) encode(m *modinfo.Module) (facts, rest string) {
+//	          exports; only where a run has asked for them
+func (t *nameTable) encode(m *modinfo.Module, crcs bool) (facts, rest string) {
 	var out []byte
 	add := func(v int) { out = binary.AppendUvarint(out, uint64(v)) }
-	word := func(v uint64) { out = binary.LittleEndian.AppendUint32(out, uint32(v)) }
-	word(uint64(len(m.Imports)))
+	word := func(v uint32) { out = binary.LittleEndian.AppendUint32(out, v) }
+	word(uint32(len(m.Imports)))
 	for _, i := range m.Imports {
-		word(t.number(i.Name)<<importName | uint64(i.Bind))
+		word(t.number(i.Name)<<importName | uint32(i.Bind))
 	}
-	word(uint64(len(m.Exports)))
+	word(uint32(len(m.Exports)))
 	for _, e := range m.Exports {
 		word(t.number(e.Name))
 	}
@@ -86,6 +65,9 @@ func (t *nameTable) encode(m *modinfo.Module) (facts, rest string) {
 		if !inIndex(f.Key) {
 			out = appendString(out, f.Value)
 		}
+	}
+	if !crcs {
+		return facts, string(append(out, 0))
 	}
 	return facts, string(appendCRCs(out, m))
 }

@@ -154,7 +154,7 @@ func (t *Tree) sortedSymbols() symbolList {
 	list := make(symbolList, 0, len(t.symbols.owners))
 	for i, o := range t.symbols.owners {
 		if o.module != nil {
-			list = append(list, exported{hashedName(t.symbols.names[i], symbolBuckets), o.module})
+			list = append(list, exported{hashedName(t.symbols.name(uint32(i)), symbolBuckets), o.module})
 		}
 	}
 	slices.SortFunc(list, func(a, b exported) int { return a.compare(b.hashed) })

@@ -47,7 +47,7 @@ func (t *Tree) directDeps(m *Module, o Options) {
 		for i := range m.asks.imports.len() {
 			head := m.asks.imports.at(i)
 			if from := t.symbols.numbered(head >> importName); from.module != nil && head&importBind != uint32(modinfo.ExtNamed) {
-				m.needs(from.module, undotted(t.symbols.names[head>>importName]))
+				m.needs(from.module, undotted(t.symbols.name(head>>importName)))
 			}
 		}
 		return

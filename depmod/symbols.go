@@ -13,57 +13,47 @@ type owner struct {
 	known  bool
 }
 
-// symbols tells who offers each symbol. Symbols have numbers: those of a cache's names,
-// from which most modules come with numbers, and further ones.
+// symbols tells who offers each symbol. Those that a cache has numbers for have the same
+// ones here.
 type symbols struct {
-	names  []string // by number
-	owners []owner  // likewise
-	dotted bool     // one of the names begins with a dot
+	owners []owner // by the number of the name
+	dotted bool    // one of the names begins with a dot
 
-	counting sync.Once
-	numbers  map[string]uint32 // of names; made when one is looked for
+	names    nameTable
+	findable sync.Once
 }
 
-// newSymbols begins with names, which it does not change.
+// newSymbols begins with names, which it does not change, and has room for more.
 func newSymbols(names []string, more int) *symbols {
-	s := &symbols{names: slices.Clip(names), owners: make([]owner, len(names), len(names)+more)}
+	s := &symbols{names: nameTable{list: slices.Clip(names)}, owners: make([]owner, len(names), len(names)+more)}
 	s.dotted = slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, ".") })
 	return s
 }
 
-func (s *symbols) find(name string) (number uint32, known bool) {
-	s.counting.Do(func() {
-		s.numbers = make(map[string]uint32, cap(s.owners))
-		for i, name := range s.names {
-			s.numbers[name] = uint32(i)
-		}
-	})
-	number, known = s.numbers[name]
-	return number, known
-}
-
 func (s *symbols) set(name string, o owner) {
-	n, known := s.find(name)
-	if known {
-		s.owners[n] = o
-		return
+	n := s.names.number(name)
+	if int(n) == len(s.owners) {
+		s.owners = append(s.owners, owner{})
 	}
-	s.numbers[name] = uint32(len(s.names))
-	s.names, s.owners = append(s.names, name), append(s.owners, o)
+	s.owners[n] = o
 }
 
 // owner tells who offers a symbol, if it is known.
 func (s *symbols) owner(name string) owner {
-	if n, known := s.find(name); known {
+	s.findable.Do(s.names.makeRoom) // of a tree several may ask at once
+	if n, known := s.names.find(name); known {
 		return s.owners[n]
 	}
 	return owner{}
 }
 
+// name is the name with a number.
+func (s *symbols) name(n uint32) string { return s.names.list[n] }
+
 // numbered is owner for the number of an import.
 func (s *symbols) numbered(n uint32) owner {
 	if s.dotted {
-		return s.owner(undotted(s.names[n]))
+		return s.owner(undotted(s.name(n)))
 	}
 	return s.owners[n]
 }
@@ -123,7 +113,7 @@ func (t *Tree) Symbols() []string {
 	var names []string
 	for i, o := range t.symbols.owners {
 		if o.module != nil {
-			names = append(names, t.symbols.names[i])
+			names = append(names, t.symbols.name(uint32(i)))
 		}
 	}
 	slices.Sort(names)

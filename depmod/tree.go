@@ -67,7 +67,8 @@ type Options struct {
 	Workers int
 	// MaxModuleSize limits one unpacked module, see [modinfo.Reader.MaxSize].
 	MaxModuleSize int64
-	// Cache remembers what modules say, nil does not. Facts are the same with it.
+	// Cache remembers what modules say, nil does not. Facts are the same with it,
+	// but that it keeps CRCs for a Kernel with versions only.
 	Cache *Cache
 	// Same, if set, is told what the index files will be made from, where the Cache
 	// knows enough, and says whether there are files that were made from the same. Then
