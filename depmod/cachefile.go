@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/kstage/kstage/internal/fileid"
+	"github.com/kstage/kstage/internal/largemem"
 )
 
 // A cache's file:
@@ -128,7 +129,7 @@ func (c *Cache) Close() (err error) {
 // readSummed reads so many bytes, the last four of which are their sum, with what stood
 // before.
 func readSummed(f io.Reader, size int, before []byte) (cursor, error) {
-	data := make([]byte, size)
+	data := largemem.Make(size)
 	if _, err := io.ReadFull(f, data); err != nil {
 		return cursor{}, err
 	}
