@@ -3,8 +3,10 @@ package depmod
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/kstage/kstage/depmod/index"
@@ -25,7 +27,7 @@ type File struct {
 func (t *Tree) Files() ([]File, []Problem) {
 	x, problems := t.indexes()
 	files := append(t.madeFiles(), []File{
-		{Name: "modules.dep", Write: text("", t.dep)},
+		{Name: "modules.dep", Write: text("", x.dep)},
 		{Name: "modules.dep.bin", Write: x.deps.writeTo},
 		{Name: "modules.alias", Write: text("# Aliases extracted from modules themselves.\n", t.lines("alias", "alias"))},
 		{Name: "modules.alias.bin", Write: x.aliases.writeTo},
@@ -47,14 +49,26 @@ func (t *Tree) Files() ([]File, []Problem) {
 type indexes struct {
 	deps, aliases, symbols, builtins, builtinAliases trie
 
+	depLines   []string
 	symbolList symbolList
 	devname    func(*bufio.Writer)
+}
+
+// dep writes modules.dep.
+func (x *indexes) dep(w *bufio.Writer) {
+	for _, line := range x.depLines {
+		w.WriteString(line)
+		w.WriteByte('\n')
+	}
 }
 
 // indexes fills them side by side. The problems come in the order of the files.
 func (t *Tree) indexes() (x indexes, problems []Problem) {
 	parts := []func(*indexer){
-		func(ix *indexer) { x.deps = ix.depIndex() },
+		func(ix *indexer) {
+			x.depLines = t.depLines()
+			x.deps = ix.depIndex(x.depLines)
+		},
 		func(ix *indexer) { x.aliases = ix.aliases() },
 		func(ix *indexer) {
 			x.symbolList = t.sortedSymbols()
@@ -102,21 +116,38 @@ func text(header string, lines func(w *bufio.Writer)) func(io.Writer) error {
 	}
 }
 
-// dep writes modules.dep: "PATH: PATH PATH…".
-func (t *Tree) dep(w *bufio.Writer) {
-	var line []byte
+// depLines are the lines of modules.dep, "PATH: PATH PATH…".
+func (t *Tree) depLines() []string {
+	var all strings.Builder
+	ends := make([]int, len(t.Modules))
+	size := 0
 	for _, m := range t.Modules {
-		line = m.appendDep(line[:0])
-		w.Write(append(line, '\n'))
+		size += len(m.Path) + len(":")
+		for _, d := range m.Deps {
+			size += len(" ") + len(d.Path)
+		}
 	}
+	all.Grow(size)
+	for i, m := range t.Modules {
+		all.WriteString(m.Path)
+		all.WriteByte(':')
+		for _, d := range m.Deps {
+			all.WriteByte(' ')
+			all.WriteString(d.Path)
+		}
+		ends[i] = all.Len()
+	}
+	return cutAt(all.String(), ends)
 }
 
-func (m *Module) appendDep(line []byte) []byte {
-	line = append(append(line, m.Path...), ':')
-	for _, d := range m.Deps {
-		line = append(append(line, ' '), d.Path...)
+// cutAt cuts a text into strings. One large text is made faster than many small ones.
+func cutAt(text string, ends []int) []string {
+	parts := make([]string, len(ends))
+	from := 0
+	for i, end := range ends {
+		parts[i], from = text[from:end], end
 	}
-	return line
+	return parts
 }
 
 // lines writes "WORD MODULE VALUE", for aliases "alias VALUE MODULE", for every
@@ -145,25 +176,46 @@ func (t *Tree) lines(word, key string) func(w *bufio.Writer) {
 type symbolList []exported
 
 type exported struct {
-	hashed
+	alias string // by which modprobe asks for it: "symbol:NAME"
 	owner *Module
 }
 
 // sortedSymbols leaves out the kernel's own symbols, which no module offers.
 func (t *Tree) sortedSymbols() symbolList {
-	list := make(symbolList, 0, len(t.symbols.owners))
-	for i, o := range t.symbols.owners {
+	var keys []uint64 // bucket, and number of the symbol
+	size := 0
+	for n, o := range t.symbols.owners {
 		if o.module != nil {
-			list = append(list, exported{hashedName(t.symbols.name(uint32(i)), symbolBuckets), o.module})
+			name := t.symbols.name(uint32(n))
+			keys = append(keys, uint64(superFastHash(name)%symbolBuckets)<<32|uint64(n))
+			size += len("symbol:") + len(name)
 		}
 	}
-	slices.SortFunc(list, func(a, b exported) int { return a.compare(b.hashed) })
+	name := func(key uint64) string { return t.symbols.name(uint32(key)) }
+	slices.SortFunc(keys, func(x, y uint64) int {
+		if x>>32 != y>>32 {
+			return cmp.Compare(x, y)
+		}
+		return strings.Compare(name(x), name(y))
+	})
+	var text strings.Builder
+	text.Grow(size)
+	ends := make([]int, len(keys))
+	for i, key := range keys {
+		text.WriteString("symbol:")
+		text.WriteString(name(key))
+		ends[i] = text.Len()
+	}
+	list := make(symbolList, len(keys))
+	for i, alias := range cutAt(text.String(), ends) {
+		list[i] = exported{alias, t.symbols.owners[uint32(keys[i])].module}
+	}
 	return list
 }
 
 func (l symbolList) text(w *bufio.Writer) {
 	for _, s := range l {
-		for _, part := range []string{"alias symbol:", s.name, " ", s.owner.Name, "\n"} {
+		for _, part := range []string{"alias ", s.alias, " ", s.owner.Name, "\n"} {
 			w.WriteString(part)
 		}
 	}
@@ -221,12 +273,10 @@ func (ix *indexer) normalized(path, alias string) (string, bool) {
 	return key, err == nil
 }
 
-func (ix *indexer) depIndex() trie {
-	deps := ix.newTrie(len(ix.tree.Modules))
-	var line []byte
+func (ix *indexer) depIndex(lines []string) trie {
+	deps := ix.newTrie(len(lines))
 	for i, m := range ix.tree.Modules {
-		line = m.appendDep(line[:0])
-		ix.add(deps, m.Path, m.Name, string(line), uint32(i))
+		ix.add(deps, m.Path, m.Name, lines[i], uint32(i))
 	}
 	return deps
 }
@@ -257,7 +307,7 @@ func (ix *indexer) aliases() trie {
 func (ix *indexer) symbolIndex(symbols symbolList) trie {
 	x := ix.newTrie(len(symbols))
 	for _, s := range symbols {
-		ix.add(x, s.owner.Path, "symbol:"+s.name, s.owner.Name, uint32(s.owner.index))
+		ix.add(x, s.owner.Path, s.alias, s.owner.Name, uint32(s.owner.index))
 	}
 	return x
 }

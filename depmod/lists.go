@@ -40,8 +40,12 @@ func (t *Tree) lists() []list {
 	return []list{{orderName, &t.order}, {builtinName, &t.builtin}, {builtinInfoName, &t.builtinInfo}}
 }
 
-// readLists reads or makes the three lists and puts the modules into order.
-func (t *Tree) readLists(fsys fs.FS, o Options) error {
+// loadLists reads those of the three lists that are there, once.
+func (t *Tree) loadLists(fsys fs.FS) error {
+	if t.listsLoaded {
+		return nil
+	}
+	t.listsLoaded = true
 	for _, l := range t.lists() {
 		data, err := readList(fsys, path.Join(t.Dir, l.name))
 		switch {
@@ -50,6 +54,14 @@ func (t *Tree) readLists(fsys fs.FS, o Options) error {
 		case !errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("modules: %w", err)
 		}
+	}
+	return nil
+}
+
+// readLists reads or makes the three lists and puts the modules into order.
+func (t *Tree) readLists(fsys fs.FS, o Options) error {
+	if err := t.loadLists(fsys); err != nil {
+		return err
 	}
 	if o.Complete {
 		// no kernel is without built-in modules: an empty list was made by somebody

@@ -74,14 +74,15 @@ var errOrderLine = errors.New("a line is too long or the last one has no newline
 // parseOrder reads a modules.order: one path a line, its uncompressed name.
 func parseOrder(data []byte) (lines []string, number int, err error) {
 	const maxLine = 4095 // bytes, newline included
-	for len(data) > 0 {
+	lines = make([]string, 0, bytes.Count(data, []byte("\n")))
+	for rest := string(data); rest != ""; {
 		number++
-		line, rest, ok := bytes.Cut(data, []byte("\n"))
+		line, behind, ok := strings.Cut(rest, "\n")
 		if !ok || len(line) >= maxLine {
 			return nil, number, errOrderLine
 		}
-		lines = append(lines, string(line))
-		data = rest
+		lines = append(lines, line)
+		rest = behind
 	}
 	return lines, number, nil
 }

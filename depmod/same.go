@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"io/fs"
-	"path"
 	"slices"
 
 	"github.com/kstage/kstage/modinfo"
@@ -69,13 +68,15 @@ func (t *Tree) madeFrom(ctx context.Context, fsys fs.FS, o Options) (Sum, error)
 		b = append(appendString(b[:0], m.Path), sum[:]...)
 		h.Write(b)
 	}
+	if err := t.loadLists(fsys); err != nil {
+		return Sum{}, err
+	}
 	for _, l := range t.lists() {
-		data, err := readList(fsys, path.Join(t.Dir, l.name))
-		if err != nil {
-			return Sum{}, nil // which the caller finds out
+		if !l.present {
+			return Sum{}, nil
 		}
-		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(data))))
-		h.Write(data)
+		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(l.data))))
+		h.Write(l.data)
 	}
 	return Sum(h.Sum(nil)), nil
 }

@@ -31,6 +31,7 @@ type Tree struct {
 	prefix                      byte
 	symbols                     *symbols
 	order, builtin, builtinInfo source
+	listsLoaded                 bool
 }
 
 // A Module is one module of a tree.

@@ -1,13 +1,11 @@
 package index
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"slices"
 	"sort"
-	"strings"
 )
 
 // Layout is the order of the nodes in the file. Readers do not care.
@@ -30,7 +28,6 @@ type Builder struct {
 type entry struct {
 	key, value string
 	priority   uint32
-	number     uint32 // of the entry, in the order of adding
 }
 
 // TextError says which byte keeps a key or a value out of an index: a NUL,
@@ -51,17 +48,33 @@ func (e *TextError) Error() string {
 // that tells of a key longer than [MaxKeyLen].
 func (b *Builder) Add(key, value string, priority uint32) error {
 	for _, text := range []string{key, value} {
-		for i := range len(text) {
-			if c := text[i]; c == 0 || c >= 0x80 {
-				return &TextError{Text: text, Offset: i}
-			}
+		if i := misfit(text); i >= 0 {
+			return &TextError{Text: text, Offset: i}
 		}
 	}
 	if len(key) > MaxKeyLen {
 		return fmt.Errorf("index: key %.32q… has %d bytes, more than %d", key, len(key), MaxKeyLen)
 	}
-	b.entries = append(b.entries, entry{key: key, value: value, priority: priority, number: uint32(len(b.entries))})
+	b.entries = append(b.entries, entry{key: key, value: value, priority: priority})
 	return nil
+}
+
+// misfit finds the first byte that cannot be in an index, -1 if there is none.
+func misfit(text string) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(text); i += 8 {
+		// where there is a NUL, and nothing less, subtracting one sets the highest bit
+		if w := binary.LittleEndian.Uint64([]byte(text[i : i+8])); (w|(w-ones))&highs != 0 {
+			break
+		}
+	}
+	for ; i < len(text); i++ {
+		if c := text[i]; c == 0 || c >= 0x80 {
+			return i
+		}
+	}
+	return -1
 }
 
 // Grow makes room for n more entries, which spares moving those that are there.
@@ -73,15 +86,7 @@ func (b *Builder) Len() int { return len(b.entries) }
 // WriteTo writes the index. It fails, without a byte written, when offsets of
 // 28 bits do not reach the end of the file (256 MiB).
 func (b *Builder) WriteTo(w io.Writer) (int64, error) {
-	slices.SortFunc(b.entries, func(a, b entry) int {
-		if c := strings.Compare(a.key, b.key); c != 0 {
-			return c
-		}
-		if a.priority != b.priority {
-			return cmp.Compare(a.priority, b.priority)
-		}
-		return cmp.Compare(b.number, a.number)
-	})
+	b.sort()
 	t := trie{entries: b.entries, nodes: make([]buildNode, 0, len(b.entries)*3/2)}
 	t.add(0, len(t.entries), 0)
 	if b.Layout == PostOrder {
