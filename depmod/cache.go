@@ -164,6 +164,7 @@ func (r *cacheReader) read(m *Module, f io.ReaderAt, info fs.FileInfo) (err erro
 		id = fileid.ID{}
 	}
 	r.file.Reset()
+	r.file.Grow(int(size) + bytes.MinRead)
 	if _, err := io.Copy(&r.file, io.NewSectionReader(f, 0, size)); err != nil {
 		return err
 	}

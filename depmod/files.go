@@ -118,8 +118,6 @@ func text(header string, lines func(w *bufio.Writer)) func(io.Writer) error {
 
 // depLines are the lines of modules.dep, "PATH: PATH PATH…".
 func (t *Tree) depLines() []string {
-	var all strings.Builder
-	ends := make([]int, len(t.Modules))
 	size := 0
 	for _, m := range t.Modules {
 		size += len(m.Path) + len(":")
@@ -127,27 +125,20 @@ func (t *Tree) depLines() []string {
 			size += len(" ") + len(d.Path)
 		}
 	}
+	var all strings.Builder // made faster than many small texts
 	all.Grow(size)
+	lines := make([]string, len(t.Modules))
 	for i, m := range t.Modules {
+		from := all.Len()
 		all.WriteString(m.Path)
 		all.WriteByte(':')
 		for _, d := range m.Deps {
 			all.WriteByte(' ')
 			all.WriteString(d.Path)
 		}
-		ends[i] = all.Len()
+		lines[i] = all.String()[from:]
 	}
-	return cutAt(all.String(), ends)
-}
-
-// cutAt cuts a text into strings. One large text is made faster than many small ones.
-func cutAt(text string, ends []int) []string {
-	parts := make([]string, len(ends))
-	from := 0
-	for i, end := range ends {
-		parts[i], from = text[from:end], end
-	}
-	return parts
+	return lines
 }
 
 // lines writes "WORD MODULE VALUE", for aliases "alias VALUE MODULE", for every
@@ -182,7 +173,7 @@ type exported struct {
 
 // sortedSymbols leaves out the kernel's own symbols, which no module offers.
 func (t *Tree) sortedSymbols() symbolList {
-	var keys []uint64 // bucket, and number of the symbol
+	keys := make([]uint64, 0, len(t.symbols.owners)) // bucket, and number of the symbol
 	size := 0
 	for n, o := range t.symbols.owners {
 		if o.module != nil {
@@ -200,15 +191,15 @@ func (t *Tree) sortedSymbols() symbolList {
 	})
 	var text strings.Builder
 	text.Grow(size)
-	ends := make([]int, len(keys))
-	for i, key := range keys {
+	for _, key := range keys {
 		text.WriteString("symbol:")
 		text.WriteString(name(key))
-		ends[i] = text.Len()
 	}
 	list := make(symbolList, len(keys))
-	for i, alias := range cutAt(text.String(), ends) {
-		list[i] = exported{alias, t.symbols.owners[uint32(keys[i])].module}
+	rest := text.String()
+	for i, key := range keys {
+		n := len("symbol:") + len(name(key))
+		list[i], rest = exported{rest[:n], t.symbols.owners[uint32(key)].module}, rest[n:]
 	}
 	return list
 }

@@ -5,9 +5,9 @@ import "golang.org/x/sys/unix"
 // hugePage is the size of a huge page on amd64, arm64 and riscv64 with pages of 4 KiB.
 const hugePage = 2 << 20
 
-// huge gives memory in huge pages, nil for what would not fill half of one.
+// huge gives memory in huge pages, nil for what would not fill a quarter of one.
 func huge(n int) []byte {
-	if n < hugePage/2 {
+	if n < hugePage/4 {
 		return nil
 	}
 	whole := (n + hugePage - 1) &^ (hugePage - 1) // Linux 6.7 and later align it, too
