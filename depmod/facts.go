@@ -119,21 +119,6 @@ type decoder struct {
 	imports pieces[modinfo.Import]
 }
 
-// pieces gives slices of its memory away.
-type pieces[T any] struct{ memory []T }
-
-func (p *pieces[T]) take(n int) []T {
-	if n == 0 {
-		return nil
-	}
-	if n > len(p.memory) {
-		p.memory = make([]T, max(n, 2048))
-	}
-	piece := p.memory[:n:n]
-	p.memory = p.memory[n:]
-	return piece
-}
-
 // brief gives a module with those of its facts that index files are made from. Its
 // imports and exports come in numbers only.
 func (d *decoder) brief(facts string, names []string) (*modinfo.Module, asks, error) {

@@ -21,8 +21,11 @@ func (t *Tree) resolve(o Options) error {
 	for i, m := range t.Modules {
 		m.index = i
 	}
+	var needs pieces[need]
+	var found []need
 	for _, m := range t.Modules {
-		t.directDeps(m, o)
+		found = t.directDeps(m, found[:0], o)
+		m.direct = needs.copy(found)
 		for _, d := range m.direct {
 			d.module.users++
 		}
@@ -30,27 +33,27 @@ func (t *Tree) resolve(o Options) error {
 	if numbered := t.number(); numbered < len(t.Modules) {
 		return t.findCycles()
 	}
-	seen := make([]int, len(t.Modules))
+	c := closer{seen: make([]int, len(t.Modules))}
 	for i, m := range t.Modules {
-		m.Deps = closure(m, seen, i+1)
+		m.Deps = c.closure(m, i+1)
 	}
 	return nil
 }
 
-// directDeps lists the owners of what m imports, in order of first use, and
+// directDeps appends the owners of what m imports, in order of first use, and
 // checks the imports where the kernel's symbols are known.
-func (t *Tree) directDeps(m *Module, o Options) {
+func (t *Tree) directDeps(m *Module, to []need, o Options) []need {
 	if m.Info == nil {
-		return
+		return to
 	}
 	if m.remembered != nil && o.numbered() {
 		for i := range m.asks.imports.len() {
 			head := m.asks.imports.at(i)
 			if from := t.symbols.numbered(head >> importName); from.module != nil && head&importBind != uint32(modinfo.ExtNamed) {
-				m.needs(from.module, undotted(t.symbols.name(head>>importName)))
+				to = appendNeed(to, need{from.module, undotted(t.symbols.name(head >> importName))})
 			}
 		}
-		return
+		return to
 	}
 	for _, imp := range m.Info.Imports {
 		if imp.Bind == modinfo.ExtNamed {
@@ -62,15 +65,17 @@ func (t *Tree) directDeps(m *Module, o Options) {
 			t.check(m, imp, from, o.Kernel.Versions)
 		}
 		if from.module != nil {
-			m.needs(from.module, name)
+			to = appendNeed(to, need{from.module, name})
 		}
 	}
+	return to
 }
 
-func (m *Module) needs(other *Module, symbol string) {
-	if !slices.ContainsFunc(m.direct, func(n need) bool { return n.module == other }) {
-		m.direct = append(m.direct, need{other, symbol})
+func appendNeed(to []need, n need) []need {
+	if slices.ContainsFunc(to, func(other need) bool { return other.module == n.module }) {
+		return to
 	}
+	return append(to, n)
 }
 
 // check reports a symbol that nobody has, or has in another version.
@@ -112,21 +117,28 @@ func (t *Tree) number() int {
 	return next
 }
 
-// closure lists everything m needs by ascending number. seen marks modules with
-// the caller's stamp.
-func closure(m *Module, seen []int, stamp int) []*Module {
-	var deps []*Module
-	seen[m.index] = stamp
-	for todo := slices.Clone(m.direct); len(todo) > 0; {
-		d := todo[len(todo)-1].module
-		todo = todo[:len(todo)-1]
-		if seen[d.index] == stamp {
+// A closer finds what modules need. What it works with is used again from one to the next.
+type closer struct {
+	seen  []int // marks modules with the caller's stamp
+	todo  []need
+	deps  []*Module
+	ofAll pieces[*Module]
+}
+
+// closure lists everything m needs by ascending number.
+func (c *closer) closure(m *Module, stamp int) []*Module {
+	c.seen[m.index] = stamp
+	c.deps, c.todo = c.deps[:0], append(c.todo[:0], m.direct...)
+	for len(c.todo) > 0 {
+		d := c.todo[len(c.todo)-1].module
+		c.todo = c.todo[:len(c.todo)-1]
+		if c.seen[d.index] == stamp {
 			continue
 		}
-		seen[d.index] = stamp
-		deps = append(deps, d)
-		todo = append(todo, d.direct...)
+		c.seen[d.index] = stamp
+		c.deps = append(c.deps, d)
+		c.todo = append(c.todo, d.direct...)
 	}
-	slices.SortFunc(deps, func(a, b *Module) int { return cmp.Compare(a.rank, b.rank) })
-	return deps
+	slices.SortFunc(c.deps, func(a, b *Module) int { return cmp.Compare(a.rank, b.rank) })
+	return c.ofAll.copy(c.deps)
 }

@@ -239,7 +239,7 @@ func (t *trie) offsetWord(i uint32) uint32 {
 }
 
 func (t *trie) write(w io.Writer) (written int64, err error) {
-	const enough = 1 << 16
+	const enough = 16 << 10
 	buf := make([]byte, 0, 2*enough)
 	buf = binary.BigEndian.AppendUint32(buf, magic)
 	buf = binary.BigEndian.AppendUint32(buf, version)
