@@ -202,7 +202,7 @@ func kernelLines(output string) string {
 	return strings.Join(lines, "\n")
 }
 
-var notTheLoader = regexp.MustCompile(`^(insmod /.*: errno|random: |clocksource: |input: |sched_clock: )`)
+var notTheLoader = regexp.MustCompile(`^(insmod /.*: errno|random: |clocksource: |input: |sched_clock: |hrtimer: |workqueue: )`)
 
 func newLoaded() *Loaded {
 	return &Loaded{modules: map[string]*loadedModule{}, exports: map[string]loadedExport{}, printed: map[string]string{}}
