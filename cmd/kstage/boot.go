@@ -184,11 +184,8 @@ func (b *booter) pack(cmd *cobra.Command) (image string, err error) {
 	var report bytes.Buffer
 	u := newUI(&report, b.err)
 	u.json = b.json
-	if err := b.checkInit(); err != nil {
-		return "", err
-	}
 	defer u.endProgress()
-	p := &packer{ui: u, sources: sourceSet{ui: u, problems: []initrd.Problem{}}, kernelImage: b.kernel, title: b.operand}
+	p := &packer{ui: u, sources: sourceSet{ui: u, problems: []initrd.Problem{}}, kernelImage: b.kernel, machine: "riscv64", title: b.operand}
 	p.sources.names = []string{b.operand}
 	p.compress.text, p.format.format = "auto", "cpio"
 	p.output = filepath.Join(b.dir, "initrd")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type packer struct {
 	early    string
 	// kernelImage is the kernel that modules are checked for
 	kernelImage string
+	machine     string // that will run the image, "riscv64"; empty for that of the modules
 	image       initrd.Options
 	output      string
 	title       string // what the summary calls the image, if not output
@@ -72,7 +74,8 @@ fit and goes; that is refused where the kernel loads signed modules only.
 
 Where the kernel is known, the modules are checked as kstage check does: from --kernel,
 --fit-kernel or --kernel-build, or when its image lies in the tree's boot/ or in
-lib/modules/VERSION. One that would not load is a warning.
+lib/modules/VERSION. One that would not load is a warning. So is an init or sbin/modprobe
+that is a program for another machine than the modules.
 
 Files that are compressed already, such as modules named .ko.xz, come first in the
 image as they are, the others behind them compressed. How is known from the
@@ -148,6 +151,7 @@ func (p *packer) run(cmd *cobra.Command) error {
 	if err := p.slimAndCheck(cmd.Context(), tree, kernels); err != nil {
 		return err
 	}
+	p.checkPrograms(tree.FS(), kernels)
 	why, err := p.settleCompression(tree.FS(), kernels)
 	if err != nil {
 		return err
@@ -169,6 +173,20 @@ func (p *packer) run(cmd *cobra.Command) error {
 		Entries: summary.Entries, Size: summary.Compressed, Unpacked: summary.Raw, Segments: segmentReports(summary.Segments),
 		Kernels: kernels, Problems: p.sources.problems,
 	}), p.index.verdict(kernels))
+}
+
+// checkPrograms warns of programs for another machine.
+func (p *packer) checkPrograms(tree fs.FS, kernels []*kernel) {
+	machine := cmp.Or(p.machine, machineOf(kernels))
+	if machine == "" {
+		return
+	}
+	foreignPrograms(tree, machine, func(name, text string) {
+		p.sources.problem(initrd.Problem{Rule: "machine", Path: name, Text: text})
+		if !p.json {
+			p.hint("put the " + machine + " build of it into the tree")
+		}
+	})
 }
 
 // readEarly reads the directory of --early.

@@ -77,6 +77,9 @@ func TestExplain(t *testing.T) {
 		{"insmod: error inserting 'hello.ko': -1 Invalid module format", "hello", "", Vermagic, ENOEXEC},
 		{"systemd-modules-load[123]: Failed to insert module 'hello': Key was rejected by service", "hello", "", Untrusted, EKEYREJECTED},
 		{"modprobe: FATAL: Module foo not found in directory /lib/modules/6.1.0", "foo", "", DepNotStaged, 0},
+		{"request_module: modprobe net-pf-10 cannot be processed, kmod busy with 50 threads for more than 5 seconds now", "net-pf-10", "", "", 0},
+		{"request_module: kmod_concurrent_max (0) close to 0 (max_modprobes: 50), for module net-pf-10, throttling...", "net-pf-10", "", "", 0},
+		{"request_module: runaway loop modprobe net-pf-10", "net-pf-10", "", "", 0},
 	} {
 		e, ok := Explain("[    1.000000] "+c.line, 0)
 		if !ok || e.Module != c.module || e.Symbol != c.symbol || e.Rule != c.rule || e.Errno != c.errno {
@@ -84,6 +87,21 @@ func TestExplain(t *testing.T) {
 		}
 		if e.Meaning == "" || len(e.Causes) == 0 && e.Errno != 0 {
 			t.Errorf("%s: meaning %q, causes %q", c.line, e.Meaning, e.Causes)
+		}
+	}
+}
+
+// A modprobe of another machine shows in the module that the kernel asks for, in the words
+// of 6.3 and later, of 4.13 and later, and of kernels before.
+func TestExplainWrongModprobe(t *testing.T) {
+	for _, line := range []string{
+		"request_module: modprobe binfmt-464c cannot be processed, kmod busy with 50 threads for more than 5 seconds now",
+		"request_module: kmod_concurrent_max (0) close to 0 (max_modprobes: 50), for module binfmt-464c, throttling...",
+		"request_module: runaway loop modprobe binfmt-464c",
+	} {
+		e, ok := Explain("[    6.250000] "+line, 0)
+		if !ok || e.Text != line || e.Meaning != wrongModprobeMeaning || len(e.Causes) != len(wrongModprobeCauses) {
+			t.Errorf("%s: %v, %+v", line, ok, e)
 		}
 	}
 }

@@ -181,6 +181,15 @@ var messages = []message{
 	{text: "{module}: '{text}'->init suspiciously returned {number}",
 		meaning: "the module's own init function returned a number that means nothing; the module stays loaded"},
 
+	// kernel/module/kmod.c: modprobe is a program that the kernel must start, which takes a
+	// module if there is no other way, for which it starts modprobe
+	{text: "request_module: modprobe binfmt-464c", meaning: wrongModprobeMeaning, causes: wrongModprobeCauses},
+	{text: "request_module: runaway loop modprobe binfmt-464c", meaning: wrongModprobeMeaning, causes: wrongModprobeCauses},
+	{text: "request_module: kmod_concurrent_max ({number}) close to 0 (max_modprobes: {number}), for module binfmt-464c", meaning: wrongModprobeMeaning, causes: wrongModprobeCauses},
+	{text: "request_module: modprobe {module} cannot be processed", meaning: busyMeaning, causes: busyCauses},
+	{text: "request_module: runaway loop modprobe {module}", meaning: busyMeaning, causes: busyCauses},
+	{text: "request_module: kmod_concurrent_max ({number}) close to 0 (max_modprobes: {number}), for module {module}, throttling", meaning: busyMeaning, causes: busyCauses},
+
 	// kmod, busybox, systemd: what the system call returned, and no more
 	{text: "{tool}Invalid module format", rule: Vermagic, errno: ENOEXEC, meaning: "the kernel refused the file itself; its log, dmesg, has the reason",
 		causes: because(Vermagic, CRC, WrongMachine, ELFHeader, Stripped, ThisModuleSize, DuplicateExport)},
@@ -214,5 +223,21 @@ const (
 	loadedMeaning  = "a module of this name is loaded already, or built into the kernel; names count, not files"
 	invalidMeaning = "this seldom is about parameters: the loader returns EINVAL for relocations, symbol versions and namespaces too; dmesg has the reason"
 )
+
+// binfmt-464c is named for the bytes "LF" of an ELF file (search_binary_handler in
+// fs/exec.c), as a machine reads them that is little-endian.
+const wrongModprobeMeaning = "the kernel needs a module to start an ELF program, and starts modprobe for it, which is such a program itself: that goes round in a circle until it gives up, after a minute and more"
+
+var wrongModprobeCauses = []Cause{
+	{"", "modprobe in the image, or the dynamic loader that it names, is for another machine, such as that of the host", "put this machine's build of it into the tree; kstage boot and kstage pack tell which program is for another"},
+	{"", "the kernel cannot start ELF programs at all: CONFIG_BINFMT_ELF is not set", "set it in the kernel's configuration"},
+}
+
+const busyMeaning = "the kernel has asked for so many modules at once that no more modprobe can be started"
+
+var busyCauses = []Cause{
+	{"", "modprobe does something for which the kernel needs a module, and so starts itself", "look in the log for what module is asked for again and again; modprobe.d may have an install line that causes it"},
+	{"", "many devices need the same module, and modprobe takes long to look for it", "load it early, in a fixed place, or build it into the kernel"},
+}
 
 var invalidCauses = because(RelocUnsupported, CRC, Namespace, RelocGOT, RelocAlign, WeakUnresolved, Params)
