@@ -128,7 +128,7 @@ func (r *cacheReader) readModule(m *Module) error {
 	if m.remembered == nil {
 		m.remembered = r.cache.unchanged(m)
 	}
-	if r.take(m, m.remembered, r.brief) {
+	if r.take(m, m.remembered) {
 		return nil
 	}
 	m.remembered, m.modified = nil, time.Time{}
@@ -169,7 +169,7 @@ func (r *cacheReader) read(m *Module, f io.ReaderAt, info fs.FileInfo) (err erro
 		return err
 	}
 	content := digest(sha256.Sum256(r.file.Bytes()))
-	if r.take(m, r.cache.find(content, id), r.brief) {
+	if r.take(m, r.cache.find(content, id)) {
 		return nil
 	}
 	if m.Info, err = r.Read(bytes.NewReader(r.file.Bytes()), int64(r.file.Len())); err == nil {
@@ -180,11 +180,11 @@ func (r *cacheReader) read(m *Module, f io.ReaderAt, info fs.FileInfo) (err erro
 }
 
 // take gives a module the facts of an entry, if they are what the reader would read.
-func (r *cacheReader) take(m *Module, e *remembered, brief bool) bool {
+func (r *cacheReader) take(m *Module, e *remembered) bool {
 	if e == nil || r.full() && !e.full {
 		return false
 	}
-	info, asks, err := r.decode(e, brief)
+	info, asks, err := r.decode(e, r.brief)
 	if err != nil || r.MaxSize > 0 && info.Size > r.MaxSize {
 		return false
 	}

@@ -190,7 +190,7 @@ func (c *Cache) readHead(in cursor) error {
 func (c *Cache) WriteTo(w io.Writer) (int64, error) {
 	c.loading.Wait()
 	c.rest.read()
-	kept := slices.DeleteFunc(c.entries(), func(e *remembered) bool { return e.age > oldest || e.rest == "" })
+	kept := slices.DeleteFunc(c.entries(), func(e *remembered) bool { return e.age > oldest })
 	rest := 4
 	for _, e := range kept {
 		rest += len(e.rest)
