@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -98,6 +99,9 @@ func TestBootInterrupted(t *testing.T) {
 
 // TestBootHangup: the terminal is closed, or who reads the console has gone.
 func TestBootHangup(t *testing.T) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // under nohup what is started here would ignore it, too
+	defer signal.Stop(hangups)
 	t.Run("hangup", func(t *testing.T) {
 		cmd, tmp := bootStaying(t)
 		if err := cmd.Start(); err != nil {
