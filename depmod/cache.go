@@ -52,7 +52,7 @@ type remembered struct {
 	age      uint64    // how many times the cache was written since it was asked for
 	facts    string    // see encode
 	rest     string    // likewise; "" until the rest of the file is read
-	restSize int
+	restSize int       // its length there
 }
 
 // oldest is after how many runs without use an entry goes.

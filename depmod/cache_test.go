@@ -87,8 +87,14 @@ func later(t *testing.T, c *Cache, now func() time.Time) *Cache {
 	}
 	next := cacheOf(t, b.Bytes(), c.program)
 	t.Cleanup(func() { next.Close() })
-	if len(next.byContent) == 0 {
-		t.Fatal("the cache was not read")
+	want := 0
+	for _, e := range c.byContent {
+		if e.age <= oldest {
+			want++
+		}
+	}
+	if len(next.byContent) != want {
+		t.Fatalf("%d of %d entries were read", len(next.byContent), want)
 	}
 	next.now = now
 	return next
@@ -165,6 +171,9 @@ func TestCacheIsNeverWrong(t *testing.T) {
 		o := Options{Workers: 1 + random.IntN(3)}
 		if full {
 			o.Kernel, o.Check = &KernelSymbols{Versions: true}, true
+		}
+		if random.IntN(4) == 0 {
+			o.Prefix = 's' // with which all symbols begin
 		}
 		want := written(t, os.DirFS(root), o)
 		o.Cache = c
@@ -330,6 +339,19 @@ func TestCacheDamage(t *testing.T) {
 		if n := known(b.Bytes()[:i], true); n != 0 {
 			t.Fatalf("%d bytes: %d modules were taken", i, n)
 		}
+	}
+	spoiled := bytes.Clone(b.Bytes()) // it is known again after a run that needs all
+	spoiled[len(spoiled)-5] ^= 0x55
+	mended := cacheOf(t, spoiled, "test")
+	if diff := cmp.Diff(plain, written(t, os.DirFS(root), Options{Cache: mended})); diff != "" {
+		t.Error(diff)
+	}
+	var again bytes.Buffer
+	if _, err := mended.WriteTo(&again); err != nil {
+		t.Fatal(err)
+	}
+	if n := known(again.Bytes(), false); n != 2 {
+		t.Errorf("%d modules after a run with a damaged cache, not 2", n)
 	}
 	damaged := cacheOf(t, b.Bytes()[1:], "test")
 	if diff := cmp.Diff(plain, written(t, os.DirFS(root), Options{Cache: damaged})); diff != "" {

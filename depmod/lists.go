@@ -40,12 +40,8 @@ func (t *Tree) lists() []list {
 	return []list{{orderName, &t.order}, {builtinName, &t.builtin}, {builtinInfoName, &t.builtinInfo}}
 }
 
-// loadLists reads those of the three lists that are there, once.
-func (t *Tree) loadLists(fsys fs.FS) error {
-	if t.listsLoaded {
-		return nil
-	}
-	t.listsLoaded = true
+// readLists reads those of the three lists that are there.
+func (t *Tree) readLists(fsys fs.FS) error {
 	for _, l := range t.lists() {
 		data, err := readList(fsys, path.Join(t.Dir, l.name))
 		switch {
@@ -58,11 +54,8 @@ func (t *Tree) loadLists(fsys fs.FS) error {
 	return nil
 }
 
-// readLists reads or makes the three lists and puts the modules into order.
-func (t *Tree) readLists(fsys fs.FS, o Options) error {
-	if err := t.loadLists(fsys); err != nil {
-		return err
-	}
+// completeLists makes those that are missing, and puts the modules into order.
+func (t *Tree) completeLists(o Options) error {
 	if o.Complete {
 		// no kernel is without built-in modules: an empty list was made by somebody
 		for _, s := range []*source{&t.builtin, &t.builtinInfo} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"io/fs"
 	"slices"
 
 	"github.com/kstage/kstage/modinfo"
@@ -41,9 +40,13 @@ func (o *Options) mayBeSame() bool {
 	return o.Same != nil && o.Cache != nil && o.Kernel == nil && o.MaxModuleSize == 0
 }
 
+// brief tells whether of modules that the cache knows no more is wanted than index files
+// are made from, and all of that is known by numbers.
+func (o *Options) brief() bool { return o.mayBeSame() && o.numbered() }
+
 // madeFrom finds out what the index files will be made from; the zero Sum where that is
 // not known. It reads what has changed.
-func (t *Tree) madeFrom(ctx context.Context, fsys fs.FS, o Options) (Sum, error) {
+func (t *Tree) madeFrom(ctx context.Context, o Options) (Sum, error) {
 	var changed []*Module
 	o.Cache.loading.Wait()
 	for _, m := range t.Modules {
@@ -51,7 +54,7 @@ func (t *Tree) madeFrom(ctx context.Context, fsys fs.FS, o Options) (Sum, error)
 			changed = append(changed, m)
 		}
 	}
-	if err := t.readModules(ctx, o, changed, true); err != nil {
+	if err := t.readModules(ctx, o, changed); err != nil {
 		return Sum{}, err
 	}
 	h := sha256.New()
@@ -67,9 +70,6 @@ func (t *Tree) madeFrom(ctx context.Context, fsys fs.FS, o Options) (Sum, error)
 		}
 		b = append(appendString(b[:0], m.Path), sum[:]...)
 		h.Write(b)
-	}
-	if err := t.loadLists(fsys); err != nil {
-		return Sum{}, err
 	}
 	for _, l := range t.lists() {
 		if !l.present {

@@ -31,7 +31,6 @@ type Tree struct {
 	prefix                      byte
 	symbols                     *symbols
 	order, builtin, builtinInfo source
-	listsLoaded                 bool
 }
 
 // A Module is one module of a tree.
@@ -120,10 +119,13 @@ func Scan(ctx context.Context, fsys fs.FS, dir string, o Options) (*Tree, error)
 	if err := t.collect(fsys, dir, o); err != nil {
 		return nil, fmt.Errorf("modules: %w", err)
 	}
+	if err := t.readLists(fsys); err != nil {
+		return nil, err
+	}
 	found := len(t.Problems)
 	if o.mayBeSame() {
 		var err error
-		if t.Made, err = t.madeFrom(ctx, fsys, o); err != nil {
+		if t.Made, err = t.madeFrom(ctx, o); err != nil {
 			return nil, err
 		}
 		if t.Made != (Sum{}) && o.Same(t.Made) {
@@ -132,10 +134,10 @@ func Scan(ctx context.Context, fsys fs.FS, dir string, o Options) (*Tree, error)
 			return t, nil
 		}
 	}
-	if err := t.readModules(ctx, o, t.unread(), o.mayBeSame()); err != nil {
+	if err := t.readModules(ctx, o, t.unread()); err != nil {
 		return nil, err
 	}
-	if err := t.readLists(fsys, o); err != nil {
+	if err := t.completeLists(o); err != nil {
 		return nil, err
 	}
 	t.setModified()
@@ -223,9 +225,9 @@ func (t *Tree) takeFiles(o Options) error {
 	return nil
 }
 
-// readModules reads the facts of modules, several at once; with brief those of the index
-// files. What each worker finds lands at the module's own place, so timing decides nothing.
-func (t *Tree) readModules(ctx context.Context, o Options, modules []*Module, brief bool) error {
+// readModules reads the facts of modules, several at once. What each worker finds
+// lands at the module's own place, so timing decides nothing.
+func (t *Tree) readModules(ctx context.Context, o Options, modules []*Module) error {
 	workers := o.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -237,7 +239,7 @@ func (t *Tree) readModules(ctx context.Context, o Options, modules []*Module, br
 	var wg sync.WaitGroup
 	for range min(workers, len(modules)) {
 		wg.Go(func() {
-			r := cacheReader{cache: o.Cache, brief: brief}
+			r := cacheReader{cache: o.Cache, brief: o.brief()}
 			r.MaxSize, r.WithoutCRCs = o.MaxModuleSize, o.Kernel == nil || !o.Kernel.Versions
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1

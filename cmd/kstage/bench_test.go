@@ -143,15 +143,10 @@ func otherAlias() func(*testing.B, string) {
 		xz.Stdin = bytes.NewReader(bytes.Replace(plain, alias(number), alias(number+1), 1))
 		number++
 		packed, err := xz.Output()
-		if err == nil {
-			err = os.Remove(path) // it may be a link
-		}
-		if err == nil {
-			err = os.WriteFile(path, packed, 0o644)
-		}
 		if err != nil {
 			b.Fatal(err)
 		}
+		replaceFile(b, path, packed)
 	}
 }
 
@@ -164,15 +159,10 @@ func otherModule() func(*testing.B, string) {
 		if err == nil && its == nil {
 			its, err = os.ReadFile(filepath.Join(kotest.LabTree(b, "xz"), "lib/modules", kotest.LabVersion(b), "kernel/drivers/net/veth.ko.xz"))
 		}
-		if err == nil {
-			err = os.Remove(path) // it may be a link
-		}
-		if err == nil {
-			err = os.WriteFile(path, its, 0o644)
-		}
 		if err != nil {
 			b.Fatal(err)
 		}
+		replaceFile(b, path, its)
 		its = data
 	}
 }
@@ -311,11 +301,18 @@ func linkFile(b *testing.B, from, to string) {
 func appendZeros(b *testing.B, path string) {
 	b.Helper()
 	data, err := os.ReadFile(path)
-	if err == nil {
-		err = os.Remove(path) // it may be a link
+	if err != nil {
+		b.Fatal(err)
 	}
+	replaceFile(b, path, append(data, 0, 0, 0, 0))
+}
+
+// replaceFile puts a file in the place of one that may be a link.
+func replaceFile(b *testing.B, path string, data []byte) {
+	b.Helper()
+	err := os.Remove(path)
 	if err == nil {
-		err = os.WriteFile(path, append(data, 0, 0, 0, 0), 0o644)
+		err = os.WriteFile(path, data, 0o644)
 	}
 	if err != nil {
 		b.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -202,6 +203,28 @@ func TestByteSize(t *testing.T) {
 		var b byteSize
 		if err := b.Set(text); err == nil || !strings.Contains(err.Error(), "is not a size") {
 			t.Errorf("%q: %d, %v", text, b, err)
+		}
+	}
+}
+
+// A call makes its command and no other, where that does not tell about the others.
+func TestCommands(t *testing.T) {
+	u := newUI(io.Discard, io.Discard)
+	for _, c := range commands {
+		if name := c.make(u).Name(); name != c.name {
+			t.Errorf("%s makes %s", c.name, name)
+		}
+		made, want := newRootFor(u, []string{c.name}).Commands(), 1
+		if c.name == "completion" || c.name == "man" {
+			want = len(commands)
+		}
+		if len(made) != want {
+			t.Errorf("%s: %d commands, not %d", c.name, len(made), want)
+		}
+	}
+	for _, args := range [][]string{nil, {"help"}, {"--version"}, {"__complete", "de"}, {"depmodd"}, {"--json", "depmod"}} {
+		if n := len(newRootFor(u, args).Commands()); n != len(commands) {
+			t.Errorf("%q: %d commands, not %d", args, n, len(commands))
 		}
 	}
 }

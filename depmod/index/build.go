@@ -64,7 +64,7 @@ func misfit(text string) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	i := 0
 	for ; i+8 <= len(text); i += 8 {
-		// where there is a NUL, and nothing less, subtracting one sets the highest bit
+		// of 7-bit characters only a NUL gets its highest bit set by subtracting one
 		if w := binary.LittleEndian.Uint64([]byte(text[i : i+8])); (w|(w-ones))&highs != 0 {
 			break
 		}

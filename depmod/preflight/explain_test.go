@@ -92,7 +92,7 @@ func TestExplain(t *testing.T) {
 }
 
 // A modprobe of another machine shows in the module that the kernel asks for, in the words
-// of 6.3 and later, of 4.13 and later, and of kernels before.
+// of kernels today, of those since 4.13, and of those before.
 func TestExplainWrongModprobe(t *testing.T) {
 	for _, line := range []string{
 		"request_module: modprobe binfmt-464c cannot be processed, kmod busy with 50 threads for more than 5 seconds now",
