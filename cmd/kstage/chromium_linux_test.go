@@ -161,7 +161,7 @@ func (b *tab) window(width, height int, scheme string) {
 	b.call("Emulation.setEmulatedMedia", fields{"features": []fields{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
 }
 
-// open loads a file and waits until it is there.
+// open loads a file and waits until it is there and painted.
 func (b *tab) open(file string) {
 	b.t.Helper()
 	before := b.loads
@@ -169,6 +169,7 @@ func (b *tab) open(file string) {
 	for b.loads == before {
 		b.receive()
 	}
+	b.eval("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 }
 
 // eval runs an expression in the page.

@@ -139,6 +139,21 @@ func clickTheme(b *tab) {
 	b.want(paper, light)
 }
 
+// TestReportDrawnOnce: a treemap that is drawn again when the first frame comes takes
+// away the box on which somebody has just pressed the mouse, and the click is lost.
+func TestReportDrawnOnce(t *testing.T) {
+	b, page := openTab(t), report(t, reportedTree(t))
+	b.window(1280, 900, "light")
+	b.call("Page.addScriptToEvaluateOnNewDocument", fields{"source": `addEventListener("DOMContentLoaded", () => {
+		window.drawn = 0;
+		new MutationObserver((all) => { window.drawn += all.length; }).observe(document.querySelector("#treemap"), { childList: true });
+	})`}, nil)
+	b.open(page)
+	b.want("window.drawn", 1)
+	b.window(900, 900, "light")
+	b.want("window.drawn", 2)
+}
+
 // TestReportFits: nothing sticks out, in a phone's width and a desktop's.
 func TestReportFits(t *testing.T) {
 	b, page := openTab(t), report(t, reportedTree(t))

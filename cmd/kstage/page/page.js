@@ -77,5 +77,5 @@ addEventListener("DOMContentLoaded", () => {
   startTreemap();
   if (byId("modules")) startModules();
   addEventListener("hashchange", goToPlace);
-  goToPlace();
+  if (location.hash) goToPlace();
 });

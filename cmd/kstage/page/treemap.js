@@ -5,6 +5,7 @@
 const HEAD = 18, GAP = 2, SMALLEST = 5; // pixels
 let measure = "s"; // s: contents, i: in the image
 let here = []; // from the root to the directory that is shown
+let drawn = 0; // the width of what is drawn
 
 // squarify lays nodes out in a box and calls place(node, x, y, w, h) for each.
 function squarify(nodes, x, y, w, h, place) {
@@ -113,6 +114,7 @@ function drawTreemap() {
   else picture.append(svg("text", { x: 8, y: 24, fill: "currentColor" }, "There is nothing in it."));
   picture.addEventListener("keydown", treemapKey);
   byId("treemap").replaceChildren(picture);
+  drawn = width;
 }
 
 // treemapKey goes through the boxes of the directory with the keyboard.
@@ -200,11 +202,6 @@ function startTreemap() {
       drawSpace();
     });
   }
-  let width = 0;
-  new ResizeObserver(() => {
-    if (byId("treemap").clientWidth === width) return;
-    width = byId("treemap").clientWidth;
-    drawTreemap();
-  }).observe(byId("treemap"));
   drawSpace();
+  new ResizeObserver(() => { if (byId("treemap").clientWidth !== drawn) drawTreemap(); }).observe(byId("treemap"));
 }
