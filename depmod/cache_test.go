@@ -278,6 +278,7 @@ func TestCacheLab(t *testing.T) {
 	root := kotest.LabTree(t, "zst")
 	dir := "lib/modules/" + kotest.LabVersion(t)
 	c := NewCache("test")
+	c.now = afterwards // the tree may just have been made
 	scan := func() []*Module {
 		tree, err := Scan(context.Background(), os.DirFS(root), dir, Options{Cache: c, Kernel: &KernelSymbols{Versions: true}})
 		if err != nil {
@@ -286,7 +287,7 @@ func TestCacheLab(t *testing.T) {
 		return tree.Modules
 	}
 	first := scan()
-	c = later(t, c, time.Now)
+	c = later(t, c, afterwards)
 	for i, m := range scan() {
 		want := *first[i].Info
 		want.BuildID = nil // which no index needs

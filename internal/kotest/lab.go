@@ -73,6 +73,18 @@ func LabVersion(t testing.TB) string {
 	return filepath.Base(names[0])
 }
 
+// LabExports counts the lines of the lab's Module.symvers: symbols of the kernel itself, and
+// those of its modules.
+func LabExports(t testing.TB) (kernel, modules int) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(Lab(t), "Module.symvers"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel = bytes.Count(data, []byte("\tvmlinux\t"))
+	return kernel, bytes.Count(data, []byte("\n")) - kernel
+}
+
 // makeTree copies the tree from to dir and converts the modules on the way. It
 // works under a temporary name, so that dir is complete when it appears,
 // whoever else makes it at the same time.

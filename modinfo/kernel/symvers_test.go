@@ -127,7 +127,6 @@ func TestAddSystemMapStub(t *testing.T) {
 	}
 }
 
-// The numbers were counted with awk: lines, and those of vmlinux.
 func TestLabSymvers(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(kotest.Lab(t), "Module.symvers"))
 	if err != nil {
@@ -137,7 +136,7 @@ func TestLabSymvers(t *testing.T) {
 	if err := f.AddSymvers(bytes.NewReader(data), "Module.symvers"); err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Exports) != 10419 || len(f.Exports)+len(f.ModuleExports) != 23385 {
+	if n, more := kotest.LabExports(t); len(f.Exports) != n || len(f.ModuleExports) != more || n < 10000 || more < 10000 {
 		t.Errorf("%d symbols of the kernel, %d of modules", len(f.Exports), len(f.ModuleExports))
 	}
 }
