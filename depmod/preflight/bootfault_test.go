@@ -13,7 +13,8 @@ import (
 	"github.com/kstage/kstage/internal/kotest"
 )
 
-// TestKernelFaults boots a kernel for each module at which its loader itself faults.
+// TestKernelFaults boots a kernel for each module at which its loader itself faults. At a
+// name that is outside it did up to 6.12.107; 6.12.117 has looked before.
 func TestKernelFaults(t *testing.T) {
 	k612, k61 := boot612(t), boot61(t)
 	alone := func(section string, typ uint32, symbol string, addend int64) func(*moduleSpec) {
@@ -47,11 +48,12 @@ func TestKernelFaults(t *testing.T) {
 			boottest.AddInit(t, dir, "insmod /"+c.name+".ko")
 			console := boottest.Run(t, boottest.Machine{Kernel: c.k.image, Initrd: boottest.Pack(t, dir), Append: "oops=panic"})
 			_, console, started := strings.Cut(console, "boottest: start")
-			if !started || !strings.Contains(console, "Oops") && !strings.Contains(console, "Kernel BUG") {
+			faults := strings.Contains(console, "Oops") || strings.Contains(console, "Kernel BUG")
+			if !started || !faults && c.name != "name_outside" {
 				t.Errorf("no fault; the console:\n%s", console)
 			}
-			if r := (&ootState{facts: c.k.facts, loaded: newLoaded()}).predict(c.bootCase, "", file); r.Verdict != Crashes {
-				t.Errorf("predicted: %v, %+v", r.Verdict, r.Findings)
+			if r := (&ootState{facts: c.k.facts, loaded: newLoaded()}).predict(c.bootCase, "", file); (r.Verdict == Crashes) != faults {
+				t.Errorf("predicted: %v, %+v; a fault: %v", r.Verdict, r.Findings, faults)
 			}
 		})
 	}

@@ -82,8 +82,8 @@ func sectionCases() (cases []bootCase) {
 		{".text", "size", headSize, true, []uint64{1 << 30, 1<<64 - 1}}, {".text", "offset", headOffset, true, []uint64{1 << 30}},
 		{".data", "name", headName, false, []uint64{250}},
 		{".text", "flags", headFlags, true, []uint64{7}}, {".debug", "flags", headFlags, true, []uint64{5, 7, 1 << 31}},
-		{".modinfo", "flags", headFlags, true, []uint64{0}}, {".modinfo", "type", headType, false, []uint64{0, 8}}, {".modinfo", "size", headSize, true, []uint64{0}},
-		{thisModule, "flags", headFlags, true, []uint64{0, 1}}, {thisModule, "type", headType, false, []uint64{7, 8}},
+		{".modinfo", "flags", headFlags, true, []uint64{0}}, {".modinfo", "type", headType, false, []uint64{0, 8}}, {".modinfo", "size", headSize, true, []uint64{0, 8}},
+		{thisModule, "flags", headFlags, true, []uint64{0, 1}}, {thisModule, "type", headType, false, []uint64{0, 7, 8}},
 		{thisModule, "size", headSize, true, []uint64{0, 8, 1217}}, {"__versions", "flags", headFlags, true, []uint64{0}},
 		{"__versions", "size", headSize, true, []uint64{0, 64, 100}},
 	} {

@@ -1,10 +1,12 @@
 package preflight
 
 import (
+	"bytes"
 	"debug/elf"
 	"fmt"
 	"strings"
 
+	"github.com/kstage/kstage/internal/elf64"
 	"github.com/kstage/kstage/modinfo"
 	"github.com/kstage/kstage/modinfo/kernel"
 )
@@ -29,15 +31,23 @@ func (m *module) readFields() {
 }
 
 // modinfoContent gives the section, which loaders before 6.4 look for among those that
-// are loaded, whatever its type.
+// are loaded. They all take the first string even where its size is 0, and the last one to
+// its end even where that is behind the section's.
 func (m *module) modinfoContent() []byte {
-	if m.loader.era != eraThisModule {
-		if s := m.elf.Section(".modinfo"); s != nil {
-			return m.elf.Content(s)
-		}
-		return nil
+	_, s := m.count(".modinfo")
+	if m.loader.era == eraThisModule {
+		s = m.allocated(".modinfo")
 	}
-	s := m.allocated(".modinfo")
+	content := m.content(s)
+	if content == nil || len(content) > 0 && content[len(content)-1] == 0 {
+		return content
+	}
+	last, _, _ := bytes.Cut(m.data[s.Off+s.Size:], []byte{0})
+	return content[:len(content)+len(last)]
+}
+
+// content gives the bytes of a section whatever its type, as the loader takes them.
+func (m *module) content(s *elf64.Section) []byte {
 	if size := uint64(len(m.data)); s != nil && s.Off <= size && s.Size <= size-s.Off {
 		return m.data[s.Off:][:s.Size]
 	}

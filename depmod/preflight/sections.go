@@ -77,11 +77,12 @@ func (m *module) badName(i int) *Finding {
 		"Invalid ELF section name in module (section %d type %d)", i, uint32(m.elf.Sections[i].Type))
 }
 
-// count gives how many sections have a name, and the last of them.
+// count gives how many sections have a name, and the last of them. From 6.4 to 6.12 those
+// without content are passed over; before and after the type does not matter.
 func (m *module) count(name string) (n int, last *elf64.Section) {
 	for i := 1; i < len(m.elf.Sections); i++ {
 		s := &m.elf.Sections[i]
-		if s.Name == name && s.Type != elf.SHT_NULL && (s.Type != elf.SHT_NOBITS || m.loader.era != eraSize) {
+		if s.Name == name && (m.loader.era != eraSize || s.Type != elf.SHT_NULL && s.Type != elf.SHT_NOBITS) {
 			n, last = n+1, s
 		}
 	}
@@ -180,7 +181,7 @@ func (m *module) checkThisModule() *Finding {
 //	state 4 bytes, padding, list 16, name 56
 func (m *module) nameFrom(s *elf64.Section) {
 	const at, size = 24, 56
-	content := m.elf.Content(s)
+	content := m.content(s)
 	if len(content) < at+size {
 		return
 	}
