@@ -20,7 +20,8 @@ touch "$linux"/include/generated/{autoconf.h,rustc_cfg} "$linux"/modules.builtin
 echo '0000000000000000 T _start' >"$linux/System.map"
 cp -r "tree/lib/modules/$version/kernel/." "$linux"
 find "$linux" -name '*.ko.xz' -exec xz -d {} +
-(cd "$linux" && find . -name '*.ko' | sed 's,^\./,,; s,ko$,o,' | sort) >"$linux/modules.order"
+case $makefiles in *-6.1.*) ending=ko ;; *) ending=o ;; esac
+(cd "$linux" && find . -name '*.ko' | sed "s,^\./,,; s,ko\$,$ending," | sort) >"$linux/modules.order"
 cp "$KSTAGE_LAB/vmlinux" output/images/Image
 
 # a module that comes after the kernel, as overlays are copied after packages
@@ -51,7 +52,7 @@ END
 
 dep=output/target/lib/modules/$version/modules.dep
 holds 'without external.mk host-kmod is called' make
-holds 'once' diff called <(echo host-kmod)
+holds 'by nobody else' diff <(sort -u called) <(echo host-kmod) # 6.1 calls it for a trial too
 holds 'post-build.sh has indexed the module of the overlay' grep -q '^kernel/fs/ext4/ext4.ko:.* extra/mbcache.ko' "$dep"
 rm -rf output/target/lib called
 holds 'with external.mk' make EXTERNAL_MK=board/external.mk
