@@ -37,17 +37,17 @@ type Cache struct {
 
 type digest = [sha256.Size]byte
 
-// made tells what index files were made from.
+// made tells what the files of a part of an index were made from.
 type made struct{ from, files Sum }
 
-// mostMade is how many trees of one version are told apart.
-const mostMade = 8
+// mostMade is how many of them are told apart: those of eight trees of one version.
+const mostMade = 8 * int(parts)
 
 // remembered is what one content says.
 type remembered struct {
 	content  digest
 	id       fileid.ID // zero when it cannot be trusted
-	index    digest    // of what an index takes of the facts
+	index    Sums      // of what an index takes of the facts
 	full     bool      // read without WithoutCRCs
 	age      uint64    // how many times the cache was written since it was asked for
 	facts    string    // see encode
@@ -242,7 +242,7 @@ func (c *Cache) put(e *remembered, m *modinfo.Module) asks {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.facts, e.rest = c.names.encode(m, e.full)
-	e.index = indexSum(m)
+	e.index = indexSums(m)
 	if old := c.byContent[e.content]; old != nil {
 		delete(c.byID, old.id)
 	}

@@ -25,7 +25,8 @@ import (
 //	  names     their number, then strings: of symbols and of .modinfo keys
 //	  made      their number, then of each two sums, 32 bytes
 //	  entries   their number, then of each
-//	              sum of the content, and of what an index takes of it, 32 bytes
+//	              sum of the content, and of what each part of an index takes of it, 32
+//	              bytes
 //	              device, inode, size, modified, changed: 8 bytes each
 //	              full (0 or 1), age
 //	              facts: string, see encode
@@ -36,7 +37,7 @@ import (
 //
 // Numbers are varints unless said otherwise, those with a size are little-endian. A
 // string is its length and its bytes.
-const cacheMagic = "kstage module facts 4\n"
+const cacheMagic = "kstage module facts 5\n"
 
 // startSize is the length of what stands before the head.
 const startSize = len(cacheMagic) + 2*8
@@ -46,7 +47,7 @@ const startSize = len(cacheMagic) + 2*8
 const mostNames = 1 << 20
 
 // leastEntry is the length of an entry without facts.
-const leastEntry = 2*sha256.Size + 5*8 + 4
+const leastEntry = (1+int(parts))*sha256.Size + 5*8 + 4
 
 // mostCache is the largest file that is read, in bytes; that of 3,103 modules has three
 // million.
@@ -165,7 +166,7 @@ func (c *Cache) readHead(in cursor) error {
 	c.byContent, c.byID = make(map[digest]*remembered, len(entries)), make(map[fileid.ID]*remembered, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		*e = remembered{content: in.digest(), index: in.digest()}
+		*e = remembered{content: in.digest(), index: Sums{in.digest(), in.digest(), in.digest()}}
 		e.id = fileid.ID{Device: in.uint64(), Inode: in.uint64(), Size: int64(in.uint64()), Modified: int64(in.uint64()), Changed: int64(in.uint64())}
 		e.full, e.age = in.number() != 0, in.number()+1
 		e.facts = in.string()
@@ -235,7 +236,10 @@ func (s *summed) head(c *Cache, kept []*remembered) {
 
 // append writes all of an entry but the rest of its facts.
 func (e *remembered) append(b []byte) []byte {
-	b = append(append(b, e.content[:]...), e.index[:]...)
+	b = append(b, e.content[:]...)
+	for _, sum := range e.index {
+		b = append(b, sum[:]...)
+	}
 	for _, v := range []uint64{e.id.Device, e.id.Inode, uint64(e.id.Size), uint64(e.id.Modified), uint64(e.id.Changed)} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}

@@ -22,27 +22,27 @@ type File struct {
 
 // Files gives the eleven index files, in the order in which kmod writes them
 // (ten for releases before 33, which had no weak dependencies), and before them
-// the lists that were missing and are made. Problems are what did not find its
-// way into an index.
+// the lists that were missing and are made; without those of parts that are the
+// same. Problems are what did not find its way into an index.
 func (t *Tree) Files() ([]File, []Problem) {
 	x, problems := t.indexes()
-	files := append(t.madeFiles(), []File{
+	files := []File{
 		{Name: "modules.dep", Write: text("", x.dep)},
 		{Name: "modules.dep.bin", Write: x.deps.writeTo},
 		{Name: "modules.alias", Write: text("# Aliases extracted from modules themselves.\n", t.lines("alias", "alias"))},
 		{Name: "modules.alias.bin", Write: x.aliases.writeTo},
 		{Name: "modules.softdep", Write: text("# Soft dependencies extracted from modules themselves.\n", t.lines("softdep", "softdep"))},
-		{Name: "modules.weakdep", Write: text("# Weak dependencies extracted from modules themselves.\n", t.lines("weakdep", "weakdep"))},
+		{Name: weakdepName, Write: text("# Weak dependencies extracted from modules themselves.\n", t.lines("weakdep", "weakdep"))},
 		{Name: "modules.symbols", Write: text("# Aliases for symbols, used by symbol_request().\n", x.symbolList.text)},
 		{Name: "modules.symbols.bin", Write: x.symbols.writeTo},
 		{Name: "modules.builtin.bin", Write: x.builtins.writeTo},
 		{Name: "modules.builtin.alias.bin", Write: x.builtinAliases.writeTo},
 		{Name: "modules.devname", Write: text("", x.devname)},
-	}...)
-	if t.compat < 33 {
-		files = slices.DeleteFunc(files, func(f File) bool { return f.Name == "modules.weakdep" })
 	}
-	return files, problems
+	files = slices.DeleteFunc(files, func(f File) bool {
+		return t.Same[PartOf(f.Name)] || t.compat < 33 && f.Name == weakdepName
+	})
+	return append(t.madeFiles(), files...), problems
 }
 
 // indexes are what the files are written from.
@@ -64,26 +64,32 @@ func (x *indexes) dep(w *bufio.Writer) {
 
 // indexes fills them side by side. The problems come in the order of the files.
 func (t *Tree) indexes() (x indexes, problems []Problem) {
-	parts := []func(*indexer){
-		func(ix *indexer) {
+	steps := []struct {
+		part Part
+		fill func(*indexer)
+	}{
+		{Needs, func(ix *indexer) {
 			x.depLines = t.depLines()
 			x.deps = ix.depIndex(x.depLines)
-		},
-		func(ix *indexer) { x.aliases = ix.aliases() },
-		func(ix *indexer) {
+		}},
+		{Words, func(ix *indexer) { x.aliases = ix.aliases() }},
+		{Offers, func(ix *indexer) {
 			x.symbolList = t.sortedSymbols()
 			x.symbols = ix.symbolIndex(x.symbolList)
-		},
-		func(ix *indexer) { x.builtins = ix.builtins() },
-		func(ix *indexer) { x.builtinAliases = ix.builtinAliases() },
-		func(ix *indexer) { x.devname = ix.devname() },
+		}},
+		{Offers, func(ix *indexer) { x.builtins = ix.builtins() }},
+		{Offers, func(ix *indexer) { x.builtinAliases = ix.builtinAliases() }},
+		{Words, func(ix *indexer) { x.devname = ix.devname() }},
 	}
-	found := make([][]Problem, len(parts))
+	found := make([][]Problem, len(steps))
 	var wg sync.WaitGroup
-	for i, fill := range parts {
+	for i, step := range steps {
+		if t.Same[step.part] {
+			continue
+		}
 		wg.Go(func() {
 			ix := indexer{tree: t}
-			fill(&ix)
+			step.fill(&ix)
 			found[i] = ix.problems
 		})
 	}

@@ -12,23 +12,50 @@ import (
 // A Sum stands for something: a SHA-256. The zero Sum stands for nothing.
 type Sum = digest
 
-// indexSum is the sum of what an index takes of a module, besides its place.
-func indexSum(m *modinfo.Module) digest {
+// A Part of an index are the files that are made from the same of what modules say.
+type Part int
+
+const (
+	Needs  Part = iota // from what modules need and offer
+	Offers             // from what they offer, and from the lists of built-in ones
+	Words              // from their aliases and their soft and weak dependencies
+	parts
+)
+
+// Sums are those of the parts.
+type Sums [parts]Sum
+
+// PartOf tells which part a file of an index, one of [IndexNames], belongs to.
+func PartOf(name string) Part {
+	switch name {
+	case "modules.dep", "modules.dep.bin":
+		return Needs
+	case "modules.alias", "modules.alias.bin", "modules.softdep", weakdepName, "modules.devname":
+		return Words
+	}
+	return Offers
+}
+
+// indexSums are of what the parts of an index take of a module, besides its place.
+func indexSums(m *modinfo.Module) (sums Sums) {
 	var b []byte
+	for _, e := range m.Exports {
+		b = appendString(b, e.Name)
+	}
+	sums[Offers] = sha256.Sum256(b)
+	b = appendString(b, "")
+	for _, i := range m.Imports {
+		b = append(appendString(b, i.Name), byte(i.Bind))
+	}
+	sums[Needs] = sha256.Sum256(b)
+	b = b[:0]
 	for _, f := range m.Fields {
 		if inIndex(f.Key) {
 			b = appendString(appendString(b, f.Key), f.Value)
 		}
 	}
-	b = appendString(b, "")
-	for _, e := range m.Exports {
-		b = appendString(b, e.Name)
-	}
-	b = appendString(b, "")
-	for _, i := range m.Imports {
-		b = append(appendString(b, i.Name), byte(i.Bind))
-	}
-	return sha256.Sum256(b)
+	sums[Words] = sha256.Sum256(b)
+	return sums
 }
 
 // inIndex tells whether a field of .modinfo gets into an index.
@@ -44,9 +71,9 @@ func (o *Options) mayBeSame() bool {
 // are made from, and all of that is known by numbers.
 func (o *Options) brief() bool { return o.mayBeSame() && o.numbered() }
 
-// madeFrom finds out what the index files will be made from; the zero Sum where that is
-// not known. It reads what has changed.
-func (t *Tree) madeFrom(ctx context.Context, o Options) (Sum, error) {
+// madeFrom finds out what the index files will be made from; zero Sums where that is not
+// known. It reads what has changed.
+func (t *Tree) madeFrom(ctx context.Context, o Options) (made Sums, err error) {
 	var changed []*Module
 	o.Cache.loading.Wait()
 	for _, m := range t.Modules {
@@ -55,31 +82,46 @@ func (t *Tree) madeFrom(ctx context.Context, o Options) (Sum, error) {
 		}
 	}
 	if err := t.readModules(ctx, o, changed); err != nil {
-		return Sum{}, err
+		return Sums{}, err
 	}
-	h := sha256.New()
-	b := appendString([]byte{byte(t.compat), t.prefix}, t.Dir)
-	h.Write(b)
-	for _, m := range t.Modules {
-		var sum digest
+	if slices.ContainsFunc(t.lists(), func(l list) bool { return !l.present }) {
+		return Sums{}, nil
+	}
+	sums := make([]Sums, len(t.Modules))
+	for i, m := range t.Modules {
 		switch {
 		case m.remembered != nil:
-			sum = m.remembered.index
+			sums[i] = m.remembered.index
 		case m.Info != nil:
-			sum = indexSum(m.Info)
+			sums[i] = indexSums(m.Info)
 		}
-		b = append(appendString(b[:0], m.Path), sum[:]...)
+	}
+	for part := range parts {
+		made[part] = t.sum(part, sums)
+	}
+	return made, nil
+}
+
+// sum is that of what a part is made from, given the sums of the modules.
+func (t *Tree) sum(part Part, modules []Sums) Sum {
+	h := sha256.New()
+	b := appendString([]byte{byte(part), byte(t.compat), t.prefix}, t.Dir)
+	h.Write(b)
+	for i, m := range t.Modules {
+		b = append(appendString(b[:0], m.Path), modules[i][part][:]...)
 		h.Write(b)
 	}
 	for _, l := range t.lists() {
-		if !l.present {
-			return Sum{}, nil
+		if part == Offers || l.name == orderName {
+			h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(l.data))))
+			h.Write(l.data)
 		}
-		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(l.data))))
-		h.Write(l.data)
 	}
-	return Sum(h.Sum(nil)), nil
+	return Sum(h.Sum(nil))
 }
+
+// AllSame tells whether there is nothing to be made.
+func (t *Tree) AllSame() bool { return !slices.Contains(t.Same[:], false) }
 
 // hasLists tells whether all the lists are the tree's own.
 func (t *Tree) hasLists() bool {

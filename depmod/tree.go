@@ -24,8 +24,10 @@ type Tree struct {
 	Modules  []*Module // in the order of all index files
 	Problems []Problem // what was found on the way
 	Modified time.Time // when the newest of the module files was; zero when none could be opened
-	Made     Sum       // what the index files are made from; zero where that is not known, or there is something to say each time
-	Same     bool      // they are there already, see there
+	// Made is what the parts of the index are made from; zero where that is not known, or
+	// there is something to say each time.
+	Made Sums
+	Same [parts]bool // they are there already, see Options
 
 	compat                      int
 	prefix                      byte
@@ -70,12 +72,11 @@ type Options struct {
 	// Cache remembers what modules say, nil does not. Facts are the same with it,
 	// but that it keeps CRCs for a Kernel with versions only.
 	Cache *Cache
-	// Same, if set, is told what the index files will be made from, where the Cache
-	// knows enough, and says whether there are files that were made from the same. Then
-	// Scan is at an end: modules have no Info and no Deps, and there are no Files.
-	// Otherwise the tree is only good for its Files: there is no more in the Info of a
-	// module that the Cache knows than these need.
-	Same func(from Sum) bool
+	// Same, if set, is told what a part of the index will be made from, where the Cache
+	// knows enough, and says whether there are files that were made from the same. These
+	// are not among the Files of the tree, which is only good for the others: modules have
+	// no Deps where they need not be known, and no more in their Info than Files need.
+	Same func(part Part, from Sum) bool
 	// Progress, if set, is called now and then with the number of modules read.
 	Progress func(done, total int)
 
@@ -128,8 +129,10 @@ func Scan(ctx context.Context, fsys fs.FS, dir string, o Options) (*Tree, error)
 		if t.Made, err = t.madeFrom(ctx, o); err != nil {
 			return nil, err
 		}
-		if t.Made != (Sum{}) && o.Same(t.Made) {
-			t.Same = true
+		for part, made := range t.Made {
+			t.Same[part] = made != (Sum{}) && o.Same(Part(part), made)
+		}
+		if t.AllSame() {
 			t.setModified()
 			return t, nil
 		}
@@ -148,9 +151,12 @@ func Scan(ctx context.Context, fsys fs.FS, dir string, o Options) (*Tree, error)
 			t.Problems = append(t.Problems, p)
 		}
 	}
-	err := t.resolve(o)
+	var err error
+	if !t.Same[Needs] || !t.Same[Offers] {
+		err = t.resolve(o)
+	}
 	if len(t.Problems) > found || !t.hasLists() {
-		t.Made = Sum{} // there is something to say each time
+		t.Made = Sums{} // there is something to say each time
 	}
 	return t, err
 }

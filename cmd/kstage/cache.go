@@ -49,14 +49,14 @@ func newModuleCache(dir string, off bool) *moduleCache {
 	return openModuleCache(path.Base(dir))
 }
 
-// hasMade tells whether the index in dir was made from the same.
-func (c *moduleCache) hasMade(from depmod.Sum, dir string) bool {
+// hasMade tells whether a part of the index in dir was made from the same.
+func (c *moduleCache) hasMade(part depmod.Part, from depmod.Sum, dir string) bool {
 	want, known := c.facts.Made(from)
 	if !known {
 		return false
 	}
 	var there indexSums
-	return there.read(dir) == nil && there.sum() == want
+	return there.read(dir, part) == nil && there.sum(part) == want
 }
 
 // openModuleCache opens the cache for a kernel version. Trees of the same version

@@ -319,8 +319,10 @@ func (k *kernel) write(out string) error {
 			return fmt.Errorf("%s: %w", k.files[i].Name, err)
 		}
 	}
-	if k.tree.Made != (depmod.Sum{}) && !k.tree.Same {
-		k.cache.facts.SetMade(k.tree.Made, sums.sum())
+	for part, from := range k.tree.Made {
+		if from != (depmod.Sum{}) && !k.tree.Same[part] {
+			k.cache.facts.SetMade(from, sums.sum(depmod.Part(part)))
+		}
 	}
 	return k.renew(filepath.Join(dir, "modules.dep"))
 }

@@ -120,7 +120,9 @@ func (f *indexFlags) indexOne(ctx context.Context, root fs.FS, dir string, o dep
 	cache := newModuleCache(dir, f.noCache)
 	o.Cache = cache.facts
 	if f.out != "" {
-		o.Same = func(from depmod.Sum) bool { return cache.hasMade(from, filepath.Join(f.out, filepath.FromSlash(dir))) }
+		o.Same = func(part depmod.Part, from depmod.Sum) bool {
+			return cache.hasMade(part, from, filepath.Join(f.out, filepath.FromSlash(dir)))
+		}
 	}
 	tree, err := depmod.Scan(ctx, root, dir, o)
 	if err != nil {
@@ -130,7 +132,7 @@ func (f *indexFlags) indexOne(ctx context.Context, root fs.FS, dir string, o dep
 	if f.out == "" {
 		cache.save()
 	}
-	if tree.Same {
+	if tree.AllSame() {
 		k.Modules, k.Problems = len(tree.Modules), append([]depmod.Problem{}, tree.Problems...)
 		return k, nil
 	}
@@ -144,7 +146,7 @@ func (f *indexFlags) indexOne(ctx context.Context, root fs.FS, dir string, o dep
 	}
 	files, problems := k.tree.Files()
 	if len(problems) > 0 {
-		k.tree.Made = depmod.Sum{} // they are to be told each time
+		k.tree.Made = depmod.Sums{} // they are to be told each time
 	}
 	k.files, k.Problems = files, slices.Concat([]depmod.Problem{}, k.tree.Problems, k.Problems, problems)
 	k.Modules = len(k.tree.Modules)

@@ -43,10 +43,13 @@ func (s *indexSums) writing(file depmod.File) func(io.Writer) error {
 	}
 }
 
-// read reads the index in dir. It is none to compare with if one of the files is a link
-// or has another mode.
-func (s *indexSums) read(dir string) error {
+// read reads a part of the index in dir. It is none to compare with if one of the files is
+// a link or has another mode.
+func (s *indexSums) read(dir string, part depmod.Part) error {
 	for _, name := range depmod.IndexNames {
+		if depmod.PartOf(name) != part {
+			continue
+		}
 		f, err := atomicfile.Open(filepath.Join(dir, name), indexMode)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -64,12 +67,14 @@ func (s *indexSums) read(dir string) error {
 	return nil
 }
 
-// sum stands for all of them.
-func (s *indexSums) sum() depmod.Sum {
+// sum stands for all of a part.
+func (s *indexSums) sum(part depmod.Part) depmod.Sum {
 	h := sha256.New()
 	for _, name := range depmod.IndexNames {
-		sum := s.sums[name]
-		h.Write(sum[:])
+		if depmod.PartOf(name) == part {
+			sum := s.sums[name]
+			h.Write(sum[:])
+		}
 	}
 	return depmod.Sum(h.Sum(nil))
 }

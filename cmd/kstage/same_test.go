@@ -15,9 +15,9 @@ import (
 	"github.com/kstage/kstage/internal/kotest"
 )
 
-// TestSameIndex: kstage depmod leaves an index alone that was made from the same, and only
-// then. Whatever it does, what is there afterwards is what a run that remembers nothing
-// makes.
+// TestSameIndex: kstage depmod leaves a part of an index alone that was made from the same,
+// and only then. Whatever it does, what is there afterwards is what a run that remembers
+// nothing makes.
 func TestSameIndex(t *testing.T) {
 	const dir = "lib/modules/6.1.0"
 	root := kotest.Dir(t, map[string]string{
@@ -66,7 +66,8 @@ func TestSameIndex(t *testing.T) {
 			t.Fatalf("depmod %v: status %d, %s", args, code, said.String())
 		}
 	}
-	isSame := func() bool {
+	type parts = [3]bool
+	same := func() parts {
 		t.Helper()
 		fsys, err := openRoot(root)
 		if err != nil {
@@ -101,62 +102,73 @@ func TestSameIndex(t *testing.T) {
 
 	type step struct {
 		name string
-		same bool
+		same parts
 		edit func()
 	}
+	none, all := parts{}, parts{depmod.Needs: true, depmod.Offers: true, depmod.Words: true}
+	butNeeds, butOffers, butWords := all, all, all
+	butNeeds[depmod.Needs], butOffers[depmod.Offers], butWords[depmod.Words] = false, false, false
+	words := parts{depmod.Words: true}
 	steps := []step{
-		{"nothing was made yet", false, func() {}},
-		{"nothing has changed", true, func() {}},
-		{"a module whose index is the same", true, func() {
+		{"nothing was made yet", none, func() {}},
+		{"nothing has changed", all, func() {}},
+		{"a module whose index is the same", all, func() {
 			write("kernel/b.ko.xz", "modinfo description=new\nneed a_one crc=0x7")
 		}},
-		{"a plain module whose index is the same", true, func() {
+		{"a plain module whose index is the same", all, func() {
 			write("kernel/c.ko", "modinfo description=new\nmodinfo alias=pci:c")
 		}},
-		{"an alias", false, func() { write("kernel/b.ko.xz", "modinfo alias=pci:b\nneed a_one crc=0x1") }},
-		{"another packing", false, func() {
+		{"an alias", butWords, func() { write("kernel/b.ko.xz", "modinfo alias=pci:b\nneed a_one crc=0x1") }},
+		{"another packing", none, func() {
 			remove("kernel/b.ko.xz")
 			write("kernel/b.ko.zst", "modinfo alias=pci:b\nneed a_one crc=0x1")
 		}},
-		{"an alias of a plain module", false, func() { write("kernel/c.ko", "modinfo alias=pci:d") }},
-		{"a soft dependency", false, func() {
+		{"an alias of a plain module", butWords, func() { write("kernel/c.ko", "modinfo alias=pci:d") }},
+		{"a soft dependency", butWords, func() {
 			write("kernel/a.ko.xz", "modinfo alias=pci:a\nmodinfo softdep=pre: c\nexport a_one crc=0x1\nneed printk crc=0x2")
 		}},
-		{"an export", false, func() {
+		{"a device and a weak dependency", butWords, func() {
+			write("kernel/c.ko", "modinfo alias=pci:d\nmodinfo alias=devname:c\nmodinfo alias=char-major-10-200\nmodinfo weakdep=b")
+		}},
+		{"these are gone", butWords, func() { write("kernel/c.ko", "modinfo alias=pci:d") }},
+		{"an export", words, func() {
 			write("kernel/a.ko.xz", "modinfo alias=pci:a\nmodinfo softdep=pre: c\nexport a_one crc=0x1\nexport a_two crc=0x1\nneed printk crc=0x2")
 		}},
-		{"a symbol that is needed", false, func() { write("kernel/c.ko", "modinfo alias=pci:d\nneed a_two crc=0x1") }},
-		{"a symbol that is no longer needed", false, func() { write("kernel/c.ko", "modinfo alias=pci:d") }},
-		{"a module", false, func() { write("updates/e.ko.xz", "modinfo alias=pci:e") }},
-		{"a module that is gone", false, func() { remove("updates/e.ko.xz") }},
-		{"a module that hides another", false, func() { write("updates/c.ko", "modinfo alias=pci:d") }},
-		{"that again", true, func() {}},
-		{"another order", false, func() { write("modules.order", "kernel/c.ko\nkernel/b.ko\nkernel/a.ko\n") }},
-		{"another built-in module", false, func() { write("modules.builtin", "kernel/lib/crc32.ko\n") }},
-		{"another built-in alias", false, func() {
+		{"a symbol that is needed", butNeeds, func() { write("kernel/c.ko", "modinfo alias=pci:d\nneed a_two crc=0x1") }},
+		{"a symbol that is no longer needed", butNeeds, func() { write("kernel/c.ko", "modinfo alias=pci:d") }},
+		{"a module", none, func() { write("updates/e.ko.xz", "modinfo alias=pci:e") }},
+		{"a module without symbols is gone", parts{depmod.Offers: true}, func() { remove("updates/e.ko.xz") }},
+		{"a module that hides another", none, func() { write("updates/c.ko", "modinfo alias=pci:d") }},
+		{"that again", all, func() {}},
+		{"another order", none, func() { write("modules.order", "kernel/c.ko\nkernel/b.ko\nkernel/a.ko\n") }},
+		{"another built-in module", butOffers, func() { write("modules.builtin", "kernel/lib/crc32.ko\n") }},
+		{"another built-in alias", butOffers, func() {
 			write("modules.builtin.modinfo", "crc16.license=GPL\x00crc16.alias=crc2\x00")
 		}},
-		{"an index file that was changed", false, func() {
+		{"an index file that was changed", butNeeds, func() {
 			edit("modules.dep", func(b []byte) []byte { return bytes.ToUpper(b) })
 		}},
-		{"a binary index that was cut off", false, func() {
+		{"a binary index that was cut off", butOffers, func() {
 			edit("modules.symbols.bin", func(b []byte) []byte { return b[:len(b)-1] })
 		}},
-		{"an index file that is gone", false, func() { remove("modules.devname") }},
-		{"the index of a tree that was there before", false, func() {
+		{"an index file that is gone", butWords, func() { remove("modules.devname") }},
+		{"the index of a tree that was there before", none, func() {
 			remove("updates/c.ko")
 			write("modules.order", "kernel/a.ko\nkernel/b.ko\nkernel/c.ko\n")
 		}},
-		{"nothing has changed", true, func() {}},
+		{"nothing has changed", all, func() {}},
+		{"an empty order", none, func() { write("modules.order", "") }},
+		{"none, so that one is made", none, func() { remove("modules.order") }},
+		{"nothing has changed", all, func() {}},
 	}
 	if runtime.GOOS != "windows" {
 		steps = append(steps, []step{
-			{"another mode", false, func() {
+			{"another mode", butNeeds, func() {
 				if err := os.Chmod(filepath.Join(module, "modules.dep"), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}},
-			{"a link to the same", false, func() {
+			{"a link to the same", butWords, func() {
 				name := filepath.Join(module, "modules.alias")
 				if err := os.Rename(name, name+".moved"); err != nil {
 					t.Fatal(err)
@@ -168,15 +180,15 @@ func TestSameIndex(t *testing.T) {
 		}...)
 	}
 	steps = append(steps,
-		step{"a module that cannot be read", false, func() { edit("kernel/b.ko.zst", func(b []byte) []byte { return b[:len(b)/2] }) }},
-		step{"which is told each time", false, func() {}},
+		step{"a module that cannot be read", none, func() { edit("kernel/b.ko.zst", func(b []byte) []byte { return b[:len(b)/2] }) }},
+		step{"which is told each time", none, func() {}},
 	)
 	for i, step := range steps {
 		step.edit()
-		if got := isSame(); got != step.same {
+		if got := same(); got != step.same {
 			t.Errorf("step %d, %s: same %v, not %v", i, step.name, got, step.same)
 		}
-		for _, compat := range []string{"33", "34"} {
+		for _, compat := range []string{"34", "33", "34"} {
 			kstage("--compat", compat)
 			other := t.TempDir()
 			kstage("--compat", compat, "--no-cache", "-o", other)
