@@ -15,6 +15,7 @@ type Sum = digest
 // A Part of an index are the files that are made from the same of what modules say.
 type Part int
 
+// The parts.
 const (
 	Needs  Part = iota // from what modules need and offer
 	Offers             // from what they offer, and from the lists of built-in ones
