@@ -166,7 +166,10 @@ func (c *Cache) readHead(in cursor) error {
 	c.byContent, c.byID = make(map[digest]*remembered, len(entries)), make(map[fileid.ID]*remembered, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		*e = remembered{content: in.digest(), index: Sums{in.digest(), in.digest(), in.digest()}}
+		e.content = in.digest()
+		for part := range e.index {
+			e.index[part] = in.digest()
+		}
 		e.id = fileid.ID{Device: in.uint64(), Inode: in.uint64(), Size: int64(in.uint64()), Modified: int64(in.uint64()), Changed: int64(in.uint64())}
 		e.full, e.age = in.number() != 0, in.number()+1
 		e.facts = in.string()

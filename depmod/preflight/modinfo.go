@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/kstage/kstage/internal/elf64"
 	"github.com/kstage/kstage/modinfo"
 	"github.com/kstage/kstage/modinfo/kernel"
 )
@@ -38,20 +37,15 @@ func (m *module) modinfoContent() []byte {
 	if m.loader.era == eraThisModule {
 		s = m.allocated(".modinfo")
 	}
-	content := m.content(s)
+	if s == nil {
+		return nil
+	}
+	content := m.elf.At(s.Off, s.Size)
 	if content == nil || len(content) > 0 && content[len(content)-1] == 0 {
 		return content
 	}
 	last, _, _ := bytes.Cut(m.data[s.Off+s.Size:], []byte{0})
-	return content[:len(content)+len(last)]
-}
-
-// content gives the bytes of a section whatever its type, as the loader takes them.
-func (m *module) content(s *elf64.Section) []byte {
-	if size := uint64(len(m.data)); s != nil && s.Off <= size && s.Size <= size-s.Off {
-		return m.data[s.Off:][:s.Size]
-	}
-	return nil
+	return m.data[s.Off:][:s.Size+uint64(len(last))]
 }
 
 // gplCompatible are the licenses that do not taint (include/linux/license.h).

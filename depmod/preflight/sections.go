@@ -181,7 +181,7 @@ func (m *module) checkThisModule() *Finding {
 //	state 4 bytes, padding, list 16, name 56
 func (m *module) nameFrom(s *elf64.Section) {
 	const at, size = 24, 56
-	content := m.content(s)
+	content := m.elf.At(s.Off, s.Size) // whatever its type, as the loader takes it
 	if len(content) < at+size {
 		return
 	}

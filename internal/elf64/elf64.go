@@ -69,7 +69,7 @@ func Parse(data []byte) (*File, error) {
 		return nil, fmt.Errorf("section headers of %d bytes, not %d", size, SectionSize)
 	}
 	off := Order.Uint64(data[40:])
-	table := f.at(off, uint64(count)*SectionSize)
+	table := f.At(off, uint64(count)*SectionSize)
 	if table == nil {
 		return nil, fmt.Errorf("the section table at %d ends outside the file", off)
 	}
@@ -96,8 +96,8 @@ func parseSection(b []byte) Section {
 	}
 }
 
-// at gives n bytes at off, nil when they are not all there.
-func (f *File) at(off, n uint64) []byte {
+// At gives n bytes at off, nil when they are not all there.
+func (f *File) At(off, n uint64) []byte {
 	if off > uint64(len(f.Data)) || n > uint64(len(f.Data))-off {
 		return nil
 	}
@@ -110,7 +110,7 @@ func (f *File) Content(s *Section) []byte {
 	if s.Type == elf.SHT_NOBITS || s.Type == elf.SHT_NULL {
 		return nil
 	}
-	return f.at(s.Off, s.Size)
+	return f.At(s.Off, s.Size)
 }
 
 // Section finds the first section of a name; nil when there is none.
